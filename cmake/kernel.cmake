@@ -1,0 +1,16 @@
+# mlext_kernel(<family>): which file of csrc/kernels/<family>/ goes into which target.
+#   <f>.cpp, <f>.bind.cpp and further *.cpp   into the extension, compiled once with the baseline
+#   *.simd.cpp                                into one object library per ISA level, compiled with that level's flags
+function(mlext_kernel family)
+  set(dir ${CMAKE_CURRENT_SOURCE_DIR}/csrc/kernels/${family})
+  file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.cpp)
+  foreach(source IN LISTS sources)
+    if(source MATCHES "\\.simd\\.cpp$")
+      foreach(level IN LISTS MLEXT_LEVELS)
+        target_sources(mlext_${level} PRIVATE ${source})
+      endforeach()
+    else()
+      target_sources(_C PRIVATE ${source})
+    endif()
+  endforeach()
+endfunction()

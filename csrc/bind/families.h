@@ -1,0 +1,14 @@
+// One registration function per kernel family; module.cpp calls them.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace mlext {
+
+#define MLEXT_FAMILIES(X) X(elementwise) X(gemm) X(loss) X(machine) X(random) X(reduce) X(shape) X(softmax) X(update) X(vecmath)
+
+#define MLEXT_DECLARE(family) void bind_##family(pybind11::module_& m);
+MLEXT_FAMILIES(MLEXT_DECLARE)
+#undef MLEXT_DECLARE
+
+}  // namespace mlext

@@ -1,0 +1,145 @@
+#include "core/allocator.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+
+#include "core/error.h"
+
+namespace mlext {
+namespace {
+
+constexpr std::size_t kLine = 64;
+constexpr std::size_t kHuge = std::size_t{1} << 21;
+constexpr std::size_t kLarge = std::size_t{1} << 20;
+
+thread_local Pool* t_pool = nullptr;
+
+// Four classes per power of two from 64 bytes on: at most a quarter of a buffer is waste.
+std::uint32_t class_of(std::size_t bytes) {
+  if (bytes <= kLine) return 0;
+  const int log = std::bit_width(bytes - 1) - 1;  // 2^log < bytes <= 2^(log+1)
+  const std::size_t step = std::size_t{1} << (log - 2);
+  return static_cast<std::uint32_t>((log - 6) * 4 + 1 + (bytes - 1 - (std::size_t{1} << log)) / step);
+}
+
+std::size_t class_bytes(std::uint32_t c) {
+  if (c == 0) return kLine;
+  const int log = static_cast<int>((c - 1) / 4) + 6;
+  return (std::size_t{1} << log) + ((c - 1) % 4 + 1) * (std::size_t{1} << (log - 2));
+}
+
+void* system_take(std::size_t bytes) {
+  const std::size_t alignment = bytes >= kLarge ? kHuge : kLine;
+  void* data = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  if (data != nullptr && bytes >= kLarge) madvise(data, bytes, MADV_HUGEPAGE);
+  return data;
+}
+
+}  // namespace
+
+Buffer* Pool::take(std::size_t bytes) {
+  if (bytes > std::size_t{1} << 52) throw MemoryError(text("cannot allocate ", bytes, " bytes"));
+  const std::uint32_t size_class = class_of(bytes);
+  const std::size_t size = class_bytes(size_class);
+  Buffer* buffer = nullptr;
+  {
+    std::lock_guard guard(lock_);
+    buffer = free_[size_class];
+    if (buffer != nullptr) {
+      free_[size_class] = buffer->next;
+      stats_.cached -= static_cast<index>(size);
+    }
+  }
+  const bool fresh = buffer == nullptr;
+  if (fresh) {
+    void* data = system_take(size);
+    if (data == nullptr && trim() > 0) data = system_take(size);
+    if (data == nullptr) throw MemoryError(text("cannot allocate ", bytes, " bytes"));
+    buffer = new Buffer;
+    buffer->data = data;
+    buffer->size_class = size_class;
+    buffer->pool = this;
+  }
+  buffer->bytes = bytes;
+  buffer->refs.store(1, std::memory_order_relaxed);
+  buffer->version.store(0, std::memory_order_relaxed);
+  retain();
+  std::lock_guard guard(lock_);
+  stats_.allocations += 1;
+  stats_.system += fresh;
+  stats_.in_use += static_cast<index>(size);
+  stats_.peak = std::max(stats_.peak, stats_.in_use);
+  return buffer;
+}
+
+void Pool::give(Buffer* buffer) {
+  const auto size = static_cast<index>(class_bytes(buffer->size_class));
+  {
+    std::lock_guard guard(lock_);
+    buffer->next = free_[buffer->size_class];
+    free_[buffer->size_class] = buffer;
+    stats_.in_use -= size;
+    stats_.cached += size;
+  }
+  release();
+}
+
+index Pool::trim() {
+  std::array<Buffer*, kClasses> lists{};
+  index freed = 0;
+  {
+    std::lock_guard guard(lock_);
+    lists.swap(free_);
+    freed = stats_.cached;
+    stats_.cached = 0;
+  }
+  for (Buffer* buffer : lists) {
+    while (buffer != nullptr) {
+      Buffer* next = buffer->next;
+      std::free(buffer->data);
+      delete buffer;
+      buffer = next;
+    }
+  }
+  return freed;
+}
+
+PoolStats Pool::stats() {
+  std::lock_guard guard(lock_);
+  return stats_;
+}
+
+void Pool::reset_peak() {
+  std::lock_guard guard(lock_);
+  stats_.peak = stats_.in_use;
+}
+
+void Pool::release() {
+  if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+}
+
+Pool::~Pool() { trim(); }
+
+Pool& default_pool() {
+  static Pool* const pool = Pool::create();  // never destroyed: arrays may outlive static destruction
+  return *pool;
+}
+
+Pool& current_pool() { return t_pool != nullptr ? *t_pool : default_pool(); }
+
+void set_current_pool(Pool* pool) { t_pool = pool; }
+
+void free_buffer(Buffer* buffer) {
+  if (buffer->pool != nullptr) {
+    buffer->pool->give(buffer);
+  } else {
+    buffer->release(buffer);
+  }
+}
+
+}  // namespace mlext

@@ -1,0 +1,213 @@
+#include "core/parallel.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <climits>
+#include <condition_variable>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/allocator.h"
+#include "core/error.h"
+#include "core/launch.h"
+
+namespace mlext {
+namespace {
+
+// A worker that finds no job spins this long before it sleeps: longer than the gap between two kernels of one training
+// step, shorter than what a user would notice as a busy core.
+constexpr auto kSpin = std::chrono::microseconds(30);
+
+struct Job {
+  detail::RangeFn fn;
+  const void* context;
+  index n, grain, chunks;
+  std::atomic<index> ticket{0};
+  std::atomic<bool> stop{false};
+  std::mutex error_lock;
+  std::exception_ptr error;
+
+  void fail(std::exception_ptr e) {
+    std::lock_guard guard(error_lock);
+    if (!error) error = std::move(e);
+    stop.store(true, std::memory_order_relaxed);
+  }
+  // Claims chunks until none is left. Only the caller polls for Ctrl-C.
+  void work(bool caller) {
+    try {
+      for (;;) {
+        const index chunk = ticket.fetch_add(1, std::memory_order_relaxed);
+        if (chunk >= chunks || stop.load(std::memory_order_relaxed)) return;
+        fn(context, chunk * grain, std::min(n, (chunk + 1) * grain));
+        if (caller) poll_interrupt();
+      }
+    } catch (...) {
+      fail(std::current_exception());
+    }
+  }
+};
+
+thread_local bool t_inside = false;
+
+class ThreadPool {
+ public:
+  bool try_own() { return !owned_.exchange(true, std::memory_order_acquire); }
+  void disown() { owned_.store(false, std::memory_order_release); }
+
+  void run(Job& job, int threads) {
+    grow(threads - 1);
+    {
+      std::lock_guard guard(lock_);
+      job_ = &job;
+      wanted_ = threads - 1;
+      generation_.fetch_add(1, std::memory_order_release);
+    }
+    if (sleeping_.load(std::memory_order_seq_cst) > 0) wake_.notify_all();
+    job.work(true);
+    {
+      // No worker may join from here on; those inside are waited for.
+      std::lock_guard guard(lock_);
+      job_ = nullptr;
+    }
+    while (inside_.load(std::memory_order_acquire) > 0) cpu_relax();
+  }
+
+  // In a forked child no worker exists; start again with none. Called by the child's only thread.
+  void forget_workers() {
+    for (std::thread& worker : workers_) new (&worker) std::thread;  // the handles name threads of the parent
+    new (this) ThreadPool;
+  }
+
+ private:
+  void grow(int count) {
+    while (static_cast<int>(workers_.size()) < count) {
+      workers_.emplace_back([this, id = static_cast<int>(workers_.size())] { loop(id); });
+      workers_.back().detach();
+    }
+  }
+
+  void loop(int id) {
+    t_inside = true;
+    std::uint64_t seen = 0;
+    for (;;) {
+      wait_for_job(seen);
+      Job* job = nullptr;
+      {
+        std::lock_guard guard(lock_);
+        seen = generation_.load(std::memory_order_relaxed);
+        if (job_ != nullptr && id < wanted_) {
+          job = job_;
+          inside_.fetch_add(1, std::memory_order_relaxed);
+        }
+      }
+      if (job == nullptr) continue;
+      job->work(false);
+      inside_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  void wait_for_job(std::uint64_t seen) {
+    const auto deadline = std::chrono::steady_clock::now() + kSpin;
+    for (int i = 0;; ++i) {
+      if (generation_.load(std::memory_order_acquire) != seen) return;
+      cpu_relax();
+      if (i % 64 == 63 && std::chrono::steady_clock::now() > deadline) break;
+    }
+    std::unique_lock guard(lock_);
+    sleeping_.fetch_add(1, std::memory_order_seq_cst);
+    wake_.wait(guard, [&] { return generation_.load(std::memory_order_relaxed) != seen; });
+    sleeping_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+  std::atomic<bool> owned_{false};
+  std::mutex lock_;
+  std::condition_variable wake_;
+  std::vector<std::thread> workers_;
+  Job* job_ = nullptr;
+  int wanted_ = 0;
+  std::atomic<std::uint64_t> generation_{0};
+  std::atomic<int> inside_{0};
+  std::atomic<int> sleeping_{0};
+};
+
+std::atomic<int> g_threads{0};
+
+ThreadPool& pool() {
+  static ThreadPool* const instance = [] {
+    auto* made = new ThreadPool;  // never destroyed: workers may still wait on it at exit
+    pthread_atfork(nullptr, nullptr, [] { pool().forget_workers(); });
+    return made;
+  }();
+  return *instance;
+}
+
+// The quota of the cgroup this process runs in, in whole CPUs, at least 1; INT_MAX when there is none.
+int cgroup_quota() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (!(file >> quota >> period) || quota == "max" || period <= 0) return INT_MAX;
+  return std::max(1, static_cast<int>(std::atof(quota.c_str()) / period + 0.5));
+}
+
+int affinity_count() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) {
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  }
+  return std::max(1, CPU_COUNT(&set));
+}
+
+}  // namespace
+
+int default_num_threads() {
+  const char* wanted = std::getenv("MLEXT_NUM_THREADS");
+  if (wanted != nullptr) {
+    char* end = nullptr;
+    const long value = std::strtol(wanted, &end, 10);
+    if (end != wanted && *end == '\0' && value >= 1) return static_cast<int>(std::min<long>(value, kMaxThreads));
+  }
+  return std::min({affinity_count(), cgroup_quota(), kMaxThreads});
+}
+
+int num_threads() {
+  int threads = g_threads.load(std::memory_order_relaxed);
+  if (threads == 0) {
+    threads = default_num_threads();
+    g_threads.store(threads, std::memory_order_relaxed);
+  }
+  return threads;
+}
+
+void set_num_threads(index threads) {
+  if (threads < 1 || threads > kMaxThreads) {
+    refuse("set_num_threads", "threads", text("1 to ", kMaxThreads), threads);
+  }
+  g_threads.store(static_cast<int>(threads), std::memory_order_relaxed);
+}
+
+void detail::run_parallel(index n, index grain, RangeFn fn, const void* context) {
+  grain = std::max<index>(grain, 1);
+  Job job{fn, context, n, grain, (n + grain - 1) / grain, {}, {}, {}, {}};
+  const int threads = static_cast<int>(std::min<index>(num_threads(), job.chunks));
+  if (threads <= 1 || t_inside || !pool().try_own()) {
+    job.work(!t_inside);
+  } else {
+    t_inside = true;
+    pool().run(job, threads);
+    t_inside = false;
+    pool().disown();
+  }
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+}  // namespace mlext
