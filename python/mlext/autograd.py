@@ -1,0 +1,233 @@
+"""The tape: what an op leaves behind so that gradients can flow back through it.
+
+An op that computed ``out`` from ``inputs`` calls :func:`record` with one function per input, each taking the gradient of
+``out`` to the gradient of that input. ``backward`` visits nodes in reverse order of creation, which is a topological order,
+holds gradients only between a node and its parents, and drops what a node saved as soon as it has run.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mlext import _C
+
+if TYPE_CHECKING:
+    from mlext.tensor import Tensor
+
+Backward = Callable[[Any], Any]
+Hook = Callable[["Tensor"], "Tensor | None"]
+
+_sequence = itertools.count()
+
+
+class Node:
+    """One recorded op: its parents, one backward function per parent, and the values those functions use."""
+
+    __slots__ = ("backward", "hooks", "op", "parents", "saved", "sequence")
+
+    def __init__(
+        self,
+        op: str,
+        parents: tuple[Node | Tensor | None, ...],
+        backward: tuple[Backward, ...],
+        saved: tuple[tuple[Tensor, int], ...],
+    ) -> None:
+        self.op = op
+        self.parents = parents
+        self.backward = backward
+        self.saved = saved
+        self.hooks: list[Hook] | None = None
+        self.sequence = next(_sequence)
+
+    def check_saved(self) -> None:
+        """Refuse to use a saved value that was written to since."""
+        for tensor, version in self.saved:
+            if tensor._version != version:
+                raise RuntimeError(
+                    f"backward: a {tensor.dtype} {tensor.shape} value that {self.op} saved for its gradient was changed "
+                    "in place after it was used; change a copy, or run backward() first"
+                )
+
+    def release(self) -> None:
+        """Let go of everything: a node runs once."""
+        self.parents = ()
+        self.backward = ()
+        self.saved = ()
+
+
+def record(
+    out: Tensor,
+    op: str,
+    inputs: tuple[Any, ...],
+    backward: tuple[Backward, ...],
+    saved: tuple[Any, ...] = (),
+) -> Tensor:
+    """Put ``out = op(*inputs)`` on the tape and return it.
+
+    ``backward[i]`` maps the gradient of ``out`` to the gradient of ``inputs[i]`` and is called only if that input wants one.
+    ``saved`` lists the tensors the functions use, so that an in-place change of one is noticed.
+    """
+    parents = tuple([_parent(x) for x in inputs])
+    if saved:
+        versions = tuple([(t, t._version) for t in saved if isinstance(t, _C.Array)])
+        # A backward function that uses `out` must not keep the node alive through it.
+        if any(t is out for t in saved):
+            out = _C.alias(out)
+    else:
+        versions = ()
+    out._node = Node(op, parents, backward, versions)
+    out.requires_grad = True
+    return out
+
+
+def _parent(x: Any) -> Node | Tensor | None:
+    if not isinstance(x, _C.Array) or not x.requires_grad:
+        return None
+    return x if x._node is None else x._node  # type: ignore[return-value]
+
+
+def keep(x: Any) -> Any:
+    """Return what the tape may hold on to: Tensors as they are, a copy of an ndarray, whose owner may change it."""
+    if isinstance(x, _C.Array) or isinstance(x, (int, float)):
+        return x
+    from mlext.tensor import tensor
+
+    return tensor(x)
+
+
+def jointly(count: int, backward: Callable[[Any], Sequence[Any]]) -> tuple[Backward, ...]:
+    """One function per input out of a backward that gives all ``count`` gradients at once."""
+    cache: list[Any] = []
+
+    def pick(i: int) -> Backward:
+        def one(g: Any) -> Any:
+            if not cache or cache[0] is not g:
+                cache[:] = [g, backward(g)]
+            return cache[1][i]
+
+        return one
+
+    return tuple([pick(i) for i in range(count)])
+
+
+def run_backward(root: Tensor, gradient: Tensor, sink: Callable[[Tensor, Tensor], None]) -> None:
+    """Send ``gradient`` back from ``root``; ``sink(leaf, gradient)`` receives what reaches each leaf."""
+    if root._node is None:
+        sink(root, gradient)
+        return
+    pending: dict[int, tuple[Node, Tensor]] = {root._node.sequence: (root._node, gradient)}
+    heap = [-root._node.sequence]
+    while heap:
+        node, g = pending.pop(-heapq.heappop(heap))
+        try:
+            for parent, flow in _step(node, g):
+                if not isinstance(parent, Node):
+                    sink(parent, flow)
+                elif parent.sequence in pending:
+                    pending[parent.sequence] = (parent, _C.add(pending[parent.sequence][1], flow))
+                else:
+                    pending[parent.sequence] = (parent, flow)
+                    heapq.heappush(heap, -parent.sequence)
+        except Exception as error:
+            error.add_note(f"while running the backward of {node.op}")
+            raise
+        node.release()
+
+
+def _step(node: Node, g: Tensor) -> Iterator[tuple[Node | Tensor, Tensor]]:
+    if not node.backward:
+        raise RuntimeError(
+            f"backward: the graph through {node.op} was already used and freed; run the forward pass again"
+        )
+    node.check_saved()
+    for hook in node.hooks or ():
+        g = _run_hook(hook, g)
+    for parent, backward in zip(node.parents, node.backward, strict=True):
+        if parent is not None:
+            yield parent, backward(g)
+
+
+def _run_hook(hook: Hook, g: Tensor) -> Tensor:
+    changed = hook(g)
+    if changed is None:
+        return g
+    if not isinstance(changed, _C.Array) or changed.shape != g.shape or changed.dtype != g.dtype:
+        raise ValueError(
+            f"backward: hook {getattr(hook, '__name__', hook)!r}: expected None or a {g.dtype} Tensor of shape "
+            f"{g.shape}, got {changed!r}"
+        )
+    return changed
+
+
+# ---- leaves ----------------------------------------------------------------------------------------------------------
+
+
+class GradLog:
+    """During a capture: which leaves' gradients the function found, and which it left."""
+
+    def __init__(self) -> None:
+        self.before: dict[int, tuple[Tensor, Tensor | None]] = {}
+        self.after: dict[int, Tensor] = {}
+
+    def read(self, leaf: Tensor) -> None:
+        if id(leaf) not in self.after and id(leaf) not in self.before:
+            self.before[id(leaf)] = (leaf, leaf.grad)
+
+    def write(self, leaf: Tensor) -> None:
+        self.after[id(leaf)] = leaf
+
+
+grad_log: GradLog | None = None
+
+
+def read_grad(leaf: Tensor) -> Tensor | None:
+    """Return the gradient of a leaf; every reader of ``.grad`` inside the library asks here, so that captures see it."""
+    if grad_log is not None:
+        grad_log.read(leaf)
+    return leaf.grad
+
+
+def write_grad(leaf: Tensor, gradient: Tensor | None) -> None:
+    """Set the gradient of a leaf."""
+    leaf.grad = gradient
+    if grad_log is not None:
+        grad_log.write(leaf)
+
+
+def accumulate(leaf: Tensor, gradient: Tensor) -> None:
+    """Add ``gradient`` to ``leaf.grad``."""
+    for hook in getattr(leaf, "_hooks", None) or ():
+        gradient = _run_hook(hook, gradient)
+    if gradient.shape != leaf.shape:
+        raise ValueError(f"backward: expected a gradient of shape {leaf.shape}, got {gradient.shape}")
+    before = read_grad(leaf)
+    if before is None:
+        # One gradient may reach several leaves: each gets a Tensor of its own, so that owns_alone can tell.
+        write_grad(leaf, _C.alias(gradient))
+    elif _C.owns_alone(before):
+        _C.add_(before, gradient)
+    else:
+        write_grad(leaf, _C.add(before, gradient))
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing inside: results do not require gradients.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> x = ml.tensor([1.0, 2.0], requires_grad=True)
+    >>> with ml.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+    before = _C.set_grad_enabled(False)
+    try:
+        yield
+    finally:
+        _C.set_grad_enabled(before)

@@ -1,0 +1,34 @@
+"""What every differentiable function shares."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from mlext import _C
+from mlext.autograd import jointly, keep, record
+from mlext.tensor import ArrayLike, Axis, Operand, Tensor
+
+__all__ = ["ArrayLike", "Axis", "Axes", "Operand", "Tensor", "as_axes", "jointly", "keep", "record", "swap_last", "unbroadcast"]
+
+# A function called with ndarrays alone returns ndarrays; with any Tensor, Tensors. Type checkers see Any.
+Axes: TypeAlias = "tuple[int, ...] | None"
+
+
+def unbroadcast(g: Any, like: Any) -> Any:
+    """Sum a gradient down to the shape of the operand it belongs to: the adjoint of broadcasting."""
+    return g if g.shape == like.shape else _C.sum_to(g, like.shape)
+
+
+def as_axes(op: str, axis: Axis) -> Axes:
+    """Axes as a tuple, or None for all; TypeError for anything that is not an int or a tuple of ints."""
+    if axis is None or isinstance(axis, tuple):
+        return axis
+    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+        raise TypeError(f"{op}: argument 'axis': expected an int or a tuple of ints, got {axis!r}")
+    return (axis,)
+
+
+def swap_last(x: Any) -> Any:
+    """Exchange the last two axes, as a view."""
+    rank = x.ndim
+    return _C.permute(x, (1, 0) if rank == 2 else (*range(rank - 2), rank - 1, rank - 2))

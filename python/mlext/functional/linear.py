@@ -1,0 +1,231 @@
+"""Matrix products and the layers made of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlext import _C
+from mlext.functional._common import ArrayLike, keep, record, swap_last, unbroadcast
+
+
+def matmul(a: ArrayLike, b: ArrayLike) -> Any:
+    """Matrix product with NumPy's rules for 1-d arguments and broadcast batches.
+
+    Parameters
+    ----------
+    a : Tensor or ndarray, shape (..., M, K) or (K,)
+        Left factor.
+    b : Tensor or ndarray, shape (..., K, O) or (K,)
+        Right factor, of the same dtype.
+
+    Returns
+    -------
+    Tensor or ndarray, shape (..., M, O)
+        The product; float32 accumulation for the half types.
+
+    Raises
+    ------
+    TypeError
+        If the dtypes differ or are not floating.
+    ValueError
+        If the inner sizes differ or the batches do not broadcast.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> ml.functional.matmul(ml.ones(2, 3), ml.ones(3, 1))
+    Tensor([[3.],
+            [3.]])
+    """
+    out = _C.matmul(a, b)
+    if not _C.tracks(a, b):
+        return out
+    a, b = keep(a), keep(b)
+    return record(out, "matmul", (a, b), (lambda g: _to_left(g, a, b), lambda g: _to_right(g, a, b)), (a, b))
+
+
+def _to_left(g: Any, a: Any, b: Any) -> Any:
+    # dA = dC B^T; a vector is a matrix of one row or column for the length of this formula.
+    if b.ndim == 1:
+        full = _C.mul(_C.expand_dims(g, (-1,)), b) if a.ndim > 1 else _C.mul(b, g)
+    elif a.ndim == 1:
+        full = _C.matmul(_C.expand_dims(g, (-2,)), swap_last(b))
+        full = _C.squeeze(full, (-2,))
+    else:
+        full = _C.matmul(g, swap_last(b))
+    return unbroadcast(full, a)
+
+
+def _to_right(g: Any, a: Any, b: Any) -> Any:
+    # dB = A^T dC.
+    if a.ndim == 1:
+        full = _C.mul(_C.expand_dims(a, (-1,)), _C.expand_dims(g, (-2,))) if b.ndim > 1 else _C.mul(a, g)
+    elif b.ndim == 1:
+        full = _C.squeeze(_C.matmul(swap_last(a), _C.expand_dims(g, (-1,))), (-1,))
+    else:
+        full = _C.matmul(swap_last(a), g)
+    return unbroadcast(full, b)
+
+
+# activation: (kernel for g, needs the value before the activation rather than after it)
+_ACTIVATIONS: dict[str, tuple[Any, bool]] = {
+    "relu": (_C.relu_backward, False),
+    "sigmoid": (_C.sigmoid_backward, False),
+    "tanh": (_C.tanh_backward, False),
+    "gelu": (_C.gelu_backward, True),
+    "gelu_tanh": (_C.gelu_tanh_backward, True),
+    "silu": (_C.silu_backward, True),
+}
+
+
+def linear(
+    x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, activation: str | None = None
+) -> Any:
+    """Affine map with an optional activation, ``act(x W^T + b)``, in one kernel.
+
+    Parameters
+    ----------
+    x : Tensor or ndarray, shape (..., C)
+        Input.
+    weight : Tensor or ndarray, shape (O, C)
+        One row per output feature.
+    bias : Tensor or ndarray, shape (O,), optional
+        Added to every row of the result.
+    activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
+        Applied in the store phase of the product.
+
+    Returns
+    -------
+    Tensor or ndarray, shape (..., O)
+
+    Raises
+    ------
+    TypeError
+        If the dtypes differ or are not floating.
+    ValueError
+        If a shape does not fit or the activation is unknown.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> ml.functional.linear(ml.ones(1, 3), ml.ones(2, 3), ml.tensor([0.5, -4.0]), activation="relu")
+    Tensor([[3.5, 0. ]])
+    """
+    if activation is not None and activation not in _ACTIVATIONS:
+        raise ValueError(
+            f"linear: argument 'activation': expected None or one of {sorted(_ACTIVATIONS)}, got {activation!r}"
+        )
+    if not _C.tracks(x, weight, bias):
+        return _C.linear(x, weight, bias, activation)
+    x, weight, bias = keep(x), keep(weight), None if bias is None else keep(bias)
+    through = None
+    if activation is None:
+        out = _C.linear(x, weight, bias)
+        saved: tuple[Any, ...] = (x, weight)
+    else:
+        slope, before = _ACTIVATIONS[activation]
+        made = _C.linear(x, weight, bias, activation, True) if before else _C.linear(x, weight, bias, activation)
+        out, value = made if before else (made, made)
+        saved = (x, weight, value)
+
+        def through(g: Any) -> Any:
+            return slope(value, g)
+
+    return record(out, "linear", (x, weight, bias), _linear_backward(x, weight, through), saved)
+
+
+def _linear_backward(x: Any, weight: Any, through: Any) -> tuple[Any, ...]:
+    """Gradients for x, weight and bias; ``through`` takes a gradient back through the activation, once."""
+    cache: list[Any] = []
+
+    def inner(g: Any) -> Any:
+        if through is None:
+            return g
+        if not cache or cache[0] is not g:
+            cache[:] = [g, through(g)]
+        return cache[1]
+
+    def rows(a: Any) -> Any:
+        return a if a.ndim == 2 else _C.reshape(a, (-1, a.shape[-1])) if a.ndim > 2 else _C.expand_dims(a, (0,))
+
+    def to_bias(g: Any) -> Any:
+        return _C.sum(rows(inner(g)), (0,), False)
+
+    return (
+        lambda g: _C.matmul(inner(g), weight),
+        lambda g: _C.matmul(_C.permute(rows(inner(g)), (1, 0)), rows(x)),
+        to_bias,
+    )
+
+
+def bilinear(x1: ArrayLike, x2: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Any:
+    """Bilinear map, ``y_o = x1^T W_o x2 + b_o``.
+
+    Parameters
+    ----------
+    x1 : Tensor or ndarray, shape (..., C1)
+        First input.
+    x2 : Tensor or ndarray, shape (..., C2)
+        Second input, with the same leading sizes.
+    weight : Tensor or ndarray, shape (O, C1, C2)
+        One matrix per output feature.
+    bias : Tensor or ndarray, shape (O,), optional
+        Added to every row of the result.
+
+    Returns
+    -------
+    Tensor or ndarray, shape (..., O)
+    """
+    from mlext.functional.arithmetic import add, mul
+    from mlext.functional.reduction import sum
+    from mlext.functional.shape import expand_dims, reshape
+
+    if x1.shape[:-1] != x2.shape[:-1]:
+        raise ValueError(f"bilinear: argument 'x2': expected leading sizes {x1.shape[:-1]}, got {x2.shape[:-1]}")
+    if weight.ndim != 3 or weight.shape[1:] != (x1.shape[-1], x2.shape[-1]):
+        expected = ("O", x1.shape[-1], x2.shape[-1])
+        raise ValueError(f"bilinear: argument 'weight': expected shape {expected}, got {weight.shape}")
+    o, c1, c2 = weight.shape
+    # (..., O * C1): every row of every W_o against x2, then the dot product with x1.
+    projected = linear(x2, reshape(weight, (o * c1, c2)))
+    projected = reshape(projected, (*x1.shape[:-1], o, c1))
+    out = sum(mul(projected, expand_dims(x1, -2)), axis=-1)
+    return out if bias is None else add(out, bias)
+
+
+def embedding(indices: ArrayLike, weight: ArrayLike, padding_idx: int | None = None) -> Any:
+    """Rows of ``weight`` picked by ``indices``.
+
+    Parameters
+    ----------
+    indices : Tensor or ndarray of integers, shape (...)
+        Row numbers, 0 to V - 1.
+    weight : Tensor or ndarray, shape (V, C)
+        The table.
+    padding_idx : int, optional
+        This row receives no gradient.
+
+    Returns
+    -------
+    Tensor or ndarray, shape (..., C)
+
+    Raises
+    ------
+    IndexError
+        If an index is out of range, naming its position.
+    """
+    if weight.ndim != 2:
+        raise ValueError(f"embedding: argument 'weight': expected shape (V, C), got {weight.shape}")
+    out = _C.take(weight, indices, 0)
+    if not _C.tracks(weight):
+        return out
+    indices = keep(indices)
+    shape = weight.shape
+
+    def to_weight(g: Any) -> Any:
+        if padding_idx is not None:
+            real = _C.ne(indices, padding_idx)
+            g = _C.where(_C.expand_dims(real, (-1,)), g, 0.0)
+        return _C.take_backward(shape, indices, g, 0)
+
+    return record(out, "embedding", (weight,), (to_weight,), (indices,))

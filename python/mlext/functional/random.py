@@ -1,0 +1,40 @@
+"""Random functions. Where the numbers come from is explicit: ``rng=``, or the default generator of ``manual_seed``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlext import _C
+from mlext.functional._common import ArrayLike, record
+from mlext.random import Generator, resolve
+
+
+def dropout(
+    x: ArrayLike, p: float = 0.5, training: bool = True, *, rng: Generator | int | None = None
+) -> Any:
+    """Set elements to 0 with probability ``p`` and scale the others by ``1 / (1 - p)`` (Srivastava et al. 2014).
+
+    Parameters
+    ----------
+    x : Tensor or ndarray
+        Any shape.
+    p : float
+        Probability of 0, in [0, 1].
+    training : bool
+        False returns ``x`` as it is.
+    rng : Generator or int, optional
+        Source of randomness.
+
+    Raises
+    ------
+    ValueError
+        If ``p`` is outside [0, 1] or NaN.
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: argument 'p': expected a probability in [0, 1], got {p}")
+    if not training or p == 0:
+        return x
+    out, mask = _C.dropout(x, p, resolve(rng).state)
+    if not _C.tracks(x):
+        return out
+    return record(out, "dropout", (x,), (lambda g: _C.dropout_backward(g, mask, p),))

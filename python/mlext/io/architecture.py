@@ -1,0 +1,194 @@
+"""What a model is made of, as data: class names and constructor arguments, from and to modules of ``mlext.nn``.
+
+A module describes itself by its constructor: every argument is kept as an attribute of its name. One that cannot has a
+method ``config()`` that returns the arguments.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+from mlext import nn
+from mlext.random import Generator
+from mlext.tensor import Tensor, as_shape, zeros
+
+__all__ = ["build", "describe", "registry"]
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_ABSTRACT = ("Module", "Activation", "Lambda")  # a function cannot be written to a file
+_MAX_DEPTH = 100
+
+
+def registry() -> dict[str, type[nn.Module]]:
+    """Return the classes that may be named in a file: the layers of ``mlext.nn``, and nothing else."""
+    found = {name: getattr(nn, name) for name in nn.__all__ if name not in _ABSTRACT}
+    return {name: cls for name, cls in found.items() if isinstance(cls, type) and issubclass(cls, nn.Module)}
+
+
+def describe(module: nn.Module) -> dict[str, Any]:
+    """Return the tree of a module as data fit for JSON.
+
+    Raises
+    ------
+    TypeError
+        If a module inside is not of a class of ``mlext.nn``.
+    """
+    return _describe(module, registry(), {})
+
+
+def _describe(module: nn.Module, known: dict[str, type[nn.Module]], seen: dict[int, int]) -> dict[str, Any]:
+    if id(module) in seen:
+        return {"same": seen[id(module)]}
+    seen[id(module)] = len(seen)
+    name = type(module).__name__
+    if known.get(name) is not type(module):
+        raise TypeError(f"{name} is not a layer of mlext.nn")
+    if isinstance(module, _CONTAINERS):
+        parts = [[key, _describe(child, known, seen)] for key, child in module._items.items()]
+        return {"class": name, "children": parts}
+    args = module.config() if hasattr(module, "config") else _arguments(module)
+    return {"class": name, "args": {key: _plain(value, known, seen) for key, value in args.items()}}
+
+
+def _arguments(module: nn.Module) -> dict[str, Any]:
+    """The constructor's arguments, read back from the attributes."""
+    args: dict[str, Any] = {}
+    for parameter in inspect.signature(type(module)).parameters.values():
+        name, default = parameter.name, parameter.default
+        if name == "rng":
+            continue
+        if name == "dtype":
+            dtype = module._floating_dtype()
+            args[name] = None if dtype is None else dtype.name
+        elif name in vars(module) and (isinstance(default, bool) or isinstance(vars(module)[name], Tensor)):
+            value = vars(module)[name]
+            # `bias=True` becomes a Parameter or None.
+            args[name] = value if isinstance(value, bool) else value is not None
+        elif hasattr(module, name):
+            args[name] = getattr(module, name)
+        elif default is inspect.Parameter.empty:
+            raise TypeError(f"{type(module).__name__} keeps no attribute {name!r} and has no method config()")
+    return args
+
+
+def _plain(value: Any, known: dict[str, type[nn.Module]], seen: dict[int, int]) -> Any:
+    if isinstance(value, nn.Module):
+        return {"module": _describe(value, known, seen)}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item, known, seen) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"an argument of type {type(value).__name__} cannot be written to a file")
+
+
+# ---- back ------------------------------------------------------------------------------------------------------------
+
+
+class _Blank(Generator):
+    """Gives zeros where a layer draws its first values: the file's values replace them.
+
+    Nothing is drawn from the default generator, and a hostile file cannot ask for more memory than it is long itself.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(0)
+        self.limit = limit
+
+    def _zeros(self, shape: Any, dtype: Any) -> Tensor:
+        sizes = as_shape("load", shape)
+        self.limit -= math.prod(sizes)
+        if self.limit < 0:
+            raise ValueError(f"a layer has a parameter of shape {sizes}, more than the file has values for")
+        return zeros(*sizes, dtype=dtype)
+
+    def uniform(self, *shape: Any, low: float = 0.0, high: float = 1.0, dtype: Any = "float32") -> Tensor:
+        """Return zeros."""
+        return self._zeros(shape, dtype)
+
+    def normal(self, *shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = "float32") -> Tensor:
+        """Return zeros."""
+        return self._zeros(shape, dtype)
+
+
+def build(tree: Any, elements: int) -> nn.Module:
+    """Make the modules that :func:`describe` described; their parameters are zeros.
+
+    Parameters
+    ----------
+    tree : dict
+        From a file: nothing in it is trusted.
+    elements : int
+        Number of values in the file: no parameter is larger.
+
+    Raises
+    ------
+    ValueError
+        If the tree is malformed, names a class that is not in the registry, or arguments the class refuses.
+    """
+    return _Builder(elements).module(tree, 0)
+
+
+class _Builder:
+    def __init__(self, elements: int) -> None:
+        self.known = registry()
+        self.blank = _Blank(elements)
+        self.largest = max(elements, 1 << 16)
+        self.made: list[nn.Module | None] = []
+
+    def module(self, tree: Any, depth: int) -> nn.Module:
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"architecture: modules are nested more than {_MAX_DEPTH} deep")
+        if not isinstance(tree, dict):
+            raise ValueError(f"architecture: expected a module, got {str(tree)[:60]}")
+        if "same" in tree:
+            return self._shared(tree["same"])
+        name = tree.get("class")
+        cls = self.known.get(name) if isinstance(name, str) else None
+        if cls is None:
+            raise ValueError(f"architecture: {str(name)[:60]!r} is not a layer of mlext.nn")
+        place = len(self.made)
+        self.made.append(None)
+        made = self._container(cls, tree, depth) if issubclass(cls, _CONTAINERS) else self._layer(cls, tree, depth)
+        self.made[place] = made
+        return made
+
+    def _shared(self, place: Any) -> nn.Module:
+        found = self.made[place] if isinstance(place, int) and 0 <= place < len(self.made) else None
+        if found is None:
+            raise ValueError(f"architecture: no module {str(place)[:60]!r} to share")
+        return found
+
+    def _container(self, cls: type[nn.Module], tree: dict[str, Any], depth: int) -> nn.Module:
+        children = tree.get("children")
+        made: Any = cls()
+        for child in children if isinstance(children, list) else ():
+            if not (isinstance(child, list) and len(child) == 2 and isinstance(child[0], str)):
+                raise ValueError(f"architecture: {cls.__name__} has a malformed child")
+            made._set(child[0], self.module(child[1], depth + 1))
+        return made  # type: ignore[no-any-return]
+
+    def _layer(self, cls: type[nn.Module], tree: dict[str, Any], depth: int) -> nn.Module:
+        args = tree.get("args")
+        if not isinstance(args, dict):
+            raise ValueError(f"architecture: {cls.__name__} has no arguments")
+        options = {key: self._value(value, depth) for key, value in args.items()}
+        if "rng" in inspect.signature(cls).parameters:
+            options["rng"] = self.blank
+        try:
+            made = cls(**options)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"architecture: {error}") from None
+        if vars(made).get("rng") is self.blank:
+            made.rng = None  # type: ignore[assignment]
+        return made
+
+    def _value(self, value: Any, depth: int) -> Any:
+        if isinstance(value, dict):
+            return self.module(value.get("module"), depth + 1)
+        if isinstance(value, list):
+            return tuple([self._value(item, depth) for item in value])
+        if isinstance(value, int) and abs(value) > self.largest:
+            raise ValueError(f"architecture: size {value} is larger than the file")
+        return value

@@ -1,0 +1,125 @@
+"""Pictures of training, drawn with matplotlib's object interface: no global state, no window, any thread.
+
+Needs matplotlib: ``pip install mlext[plot]``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mlext.io import atomic_write
+
+if TYPE_CHECKING:
+    from mlext.training import History
+
+__all__ = ["confusion_matrix", "learning_curves"]
+
+Path = str | os.PathLike[str]
+
+
+def _figure(op: str, width: float, height: float) -> Any:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(f"{op} needs matplotlib: pip install mlext[plot]") from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _finish(figure: Any, path: Path | None) -> Any:
+    if path is not None:
+        kind = os.path.splitext(path)[1].lstrip(".") or "png"
+        with atomic_write(path) as file:
+            figure.savefig(file, format=kind, dpi=120)
+    return figure
+
+
+def learning_curves(history: History, path: Path | None = None) -> Any:
+    """Draw loss and metrics over the epochs, training and validation together.
+
+    Parameters
+    ----------
+    history : History
+        Of a training.
+    path : path-like, optional
+        Where to write the picture; its ending decides the format.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not there: ``pip install mlext[plot]``.
+    ValueError
+        If the history has no epochs.
+    """
+    columns = {name: values for name, values in history.history.items() if _is_curve(values)}
+    names = [name for name in columns if not name.startswith("val_")]
+    if not names:
+        raise ValueError("learning_curves: argument 'history': expected at least one epoch")
+    figure = _figure("learning_curves", 5.0 * len(names), 3.6)
+    epochs = np.array(history.epochs) + 1
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+        for label, key in (("training", name), ("validation", f"val_{name}")):
+            if key in columns:
+                axes.plot(epochs, np.array(columns[key], np.float64), label=label, marker="." if len(epochs) < 3 else None)
+        axes.set_xlabel("epoch")
+        axes.set_title(name)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return _finish(figure, path)
+
+
+def _is_curve(values: Sequence[Any]) -> bool:
+    return any(value is not None for value in values) and all(np.ndim(value) == 0 for value in values if value is not None)
+
+
+def confusion_matrix(matrix: ArrayLike, names: Sequence[str] = (), path: Path | None = None) -> Any:
+    """Draw a confusion matrix: rows are the true classes, columns the predicted ones.
+
+    Parameters
+    ----------
+    matrix : array (C, C)
+        Counts, from :func:`mlext.metrics.confusion_matrix`.
+    names : sequence of str
+        Names of the classes.
+    path : path-like, optional
+        Where to write the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not there: ``pip install mlext[plot]``.
+    ValueError
+        If the matrix is not square.
+    """
+    counts = np.asarray(matrix)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
+        raise ValueError(f"confusion_matrix: argument 'matrix': expected a square matrix, got shape {counts.shape}")
+    size = len(counts)
+    figure = _figure("confusion_matrix", 2.0 + 0.45 * size, 1.6 + 0.45 * size)
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    labels = list(names) or [str(i) for i in range(size)]
+    axes.set_xticks(range(size), labels, rotation=45 if max(map(len, labels), default=0) > 3 else 0)
+    axes.set_yticks(range(size), labels)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    for row, column in np.ndindex(*counts.shape):
+        color = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, fontsize=8)
+    return _finish(figure, path)
