@@ -1,5 +1,6 @@
 #include "bind/arrays.h"
 
+#include <bit>
 #include <cstring>
 #include <new>
 
@@ -78,10 +79,11 @@ BufferRef foreign_buffer(PyObject* owner, void* data, std::size_t bytes, bool re
 
 // True when kernels can read the memory as it lies: native order, aligned, whole-element strides of 0 or more.
 bool readable_in_place(const py::detail::PyArray_Proxy* a, index itemsize) {
+  const index fraction = itemsize - 1;  // item sizes are powers of two
   const char order = reinterpret_cast<const py::detail::PyArrayDescr_Proxy*>(a->descr)->byteorder;
   if (order == '>' || !(a->flags & npy_api::NPY_ARRAY_ALIGNED_)) return false;
   for (int i = 0; i < a->nd; ++i) {
-    if (a->dimensions[i] > 1 && (a->strides[i] < 0 || a->strides[i] % itemsize != 0)) return false;
+    if (a->dimensions[i] > 1 && (a->strides[i] < 0 || (a->strides[i] & fraction) != 0)) return false;
   }
   return true;
 }
@@ -91,11 +93,11 @@ Array wrap(PyObject* object, DType dtype, bool keep) {
   Array out;
   out.dtype = dtype;
   out.data = a->data;
-  const index itemsize = item_size(dtype);
+  const int shift = std::countr_zero(static_cast<unsigned>(item_size(dtype)));
   out.shape.rank = out.strides.rank = a->nd;
   for (int i = 0; i < a->nd; ++i) {
     out.shape[i] = a->dimensions[i];
-    out.strides[i] = a->dimensions[i] > 1 ? a->strides[i] / itemsize : 0;
+    out.strides[i] = a->dimensions[i] > 1 ? a->strides[i] >> shift : 0;
   }
   if (keep) {
     const bool writable = a->flags & npy_api::NPY_ARRAY_WRITEABLE_;
@@ -188,7 +190,10 @@ PyObject* to_ndarray(const Array& array) {
   return result;
 }
 
-PyObject* dtype_object(DType dtype) { return g_dtype_objects[static_cast<int>(dtype)]; }
+PyObject* dtype_object(DType dtype) {
+  PyObject* object = g_dtype_objects[static_cast<int>(dtype)];
+  return object != nullptr ? object : Py_None;  // none before register_types
+}
 
 DType parse_dtype(PyObject* object, const char* op, const char* name) {
   for (int i = 0; object != nullptr && i < kDTypes; ++i) {

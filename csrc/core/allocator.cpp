@@ -46,35 +46,46 @@ Buffer* Pool::take(std::size_t bytes) {
   if (bytes > std::size_t{1} << 52) throw MemoryError(text("cannot allocate ", bytes, " bytes"));
   const std::uint32_t size_class = class_of(bytes);
   const std::size_t size = class_bytes(size_class);
-  Buffer* buffer = nullptr;
-  {
+  Buffer* buffer = take_cached(size_class, size);
+  if (buffer == nullptr) {
+    buffer = make_buffer(size_class, size);
     std::lock_guard guard(lock_);
-    buffer = free_[size_class];
-    if (buffer != nullptr) {
-      free_[size_class] = buffer->next;
-      stats_.cached -= static_cast<index>(size);
-    }
-  }
-  const bool fresh = buffer == nullptr;
-  if (fresh) {
-    void* data = system_take(size);
-    if (data == nullptr && trim() > 0) data = system_take(size);
-    if (data == nullptr) throw MemoryError(text("cannot allocate ", bytes, " bytes"));
-    buffer = new Buffer;
-    buffer->data = data;
-    buffer->size_class = size_class;
-    buffer->pool = this;
+    stats_.system += 1;
+    count_use(size);
   }
   buffer->bytes = bytes;
   buffer->refs.store(1, std::memory_order_relaxed);
   buffer->version.store(0, std::memory_order_relaxed);
   retain();
+  return buffer;
+}
+
+Buffer* Pool::take_cached(std::uint32_t size_class, std::size_t size) {
   std::lock_guard guard(lock_);
+  Buffer* buffer = free_[size_class];
+  if (buffer != nullptr) {
+    free_[size_class] = buffer->next;
+    stats_.cached -= static_cast<index>(size);
+    count_use(size);
+  }
+  return buffer;
+}
+
+Buffer* Pool::make_buffer(std::uint32_t size_class, std::size_t size) {
+  void* data = system_take(size);
+  if (data == nullptr && trim() > 0) data = system_take(size);
+  if (data == nullptr) throw MemoryError(text("cannot allocate ", size, " bytes"));
+  auto* buffer = new Buffer;
+  buffer->data = data;
+  buffer->size_class = size_class;
+  buffer->pool = this;
+  return buffer;
+}
+
+void Pool::count_use(std::size_t size) {
   stats_.allocations += 1;
-  stats_.system += fresh;
   stats_.in_use += static_cast<index>(size);
   stats_.peak = std::max(stats_.peak, stats_.in_use);
-  return buffer;
 }
 
 void Pool::give(Buffer* buffer) {

@@ -71,6 +71,9 @@ class Pool {
   static constexpr int kClasses = 192;
   Pool() = default;
   ~Pool();
+  Buffer* take_cached(std::uint32_t size_class, std::size_t size);
+  Buffer* make_buffer(std::uint32_t size_class, std::size_t size);
+  void count_use(std::size_t size);  // with the lock held
   SpinLock lock_;
   std::array<Buffer*, kClasses> free_{};
   PoolStats stats_;

@@ -60,12 +60,12 @@ Array Array::empty(const Dims& shape, DType dtype, Device device) {
 
 bool Array::is_dense() const {
   index step = 1;
+  bool dense = true;
   for (int i = shape.rank - 1; i >= 0; --i) {
-    if (shape[i] == 0) return true;
-    if (shape[i] != 1 && strides[i] != step) return false;
+    if (shape[i] != 1 && strides[i] != step) dense = false;
     step *= shape[i];
   }
-  return true;
+  return dense || step == 0;
 }
 
 Array Array::shifted(index elements) const {

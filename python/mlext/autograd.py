@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mlext import _C
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def record(
     """
     parents = tuple([_parent(x) for x in inputs])
     if saved:
-        versions = tuple([(t, t._version) for t in saved if isinstance(t, _C.Array)])
+        versions: tuple[tuple[Any, int], ...] = tuple([(t, t._version) for t in saved if isinstance(t, _C.Array)])
         # A backward function that uses `out` must not keep the node alive through it.
         if any(t is out for t in saved):
             out = _C.alias(out)
@@ -92,10 +94,12 @@ def _parent(x: Any) -> Node | Tensor | None:
 
 def keep(x: Any) -> Any:
     """Return what the tape may hold on to: Tensors as they are, a copy of an ndarray, whose owner may change it."""
-    if isinstance(x, _C.Array) or isinstance(x, (int, float)):
+    if not isinstance(x, np.ndarray):
         return x
     from mlext.tensor import tensor
 
+    if x.dtype.kind in "iu" and x.dtype.itemsize > 1:
+        x = x.astype(np.int64)  # labels and indices come in every integer type
     return tensor(x)
 
 
@@ -174,10 +178,12 @@ class GradLog:
         self.after: dict[int, Tensor] = {}
 
     def read(self, leaf: Tensor) -> None:
+        """Note what the gradient was when it was first asked for."""
         if id(leaf) not in self.after and id(leaf) not in self.before:
             self.before[id(leaf)] = (leaf, leaf.grad)
 
     def write(self, leaf: Tensor) -> None:
+        """Note that the function set the gradient."""
         self.after[id(leaf)] = leaf
 
 
@@ -206,8 +212,8 @@ def accumulate(leaf: Tensor, gradient: Tensor) -> None:
         raise ValueError(f"backward: expected a gradient of shape {leaf.shape}, got {gradient.shape}")
     before = read_grad(leaf)
     if before is None:
-        # One gradient may reach several leaves: each gets a Tensor of its own, so that owns_alone can tell.
-        write_grad(leaf, _C.alias(gradient))
+        # A Tensor of its own for each leaf, so that owns_alone can tell; and never a broadcast view, so that it can be added to.
+        write_grad(leaf, _C.dense(gradient))
     elif _C.owns_alone(before):
         _C.add_(before, gradient)
     else:

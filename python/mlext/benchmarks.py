@@ -1,7 +1,7 @@
 """A quick look at the speed of this installation: ``mlext bench``.
 
-Contestants run in turns in one process and the fastest time of each counts, since on a shared machine noise only adds. The
-repository's ``bench/`` measures thoroughly.
+Contestants run in turns in one process and the fastest time of each counts, since on a shared machine noise only
+adds. The repository's ``bench/`` measures thoroughly.
 """
 
 from __future__ import annotations
@@ -64,10 +64,9 @@ def _torch(threads: int) -> Any:
 
 
 def _time(seconds: float) -> str:
-    for unit, scale in (("s ", 1.0), ("ms", 1e3), ("us", 1e6)):
-        if seconds * scale >= 1:
-            break
-    return f"{seconds * scale:>9.2f} {unit}"
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:>9.2f} us"
+    return f"{seconds * 1e3:>9.2f} ms"
 
 
 def _measure(contestants: Contestants, seconds: float) -> dict[str, float]:

@@ -108,4 +108,4 @@ def register_threadpoolctl() -> None:
         def get_version(self) -> str:
             return _C.__version__
 
-    threadpoolctl.register(MlextController)
+    threadpoolctl.register(MlextController)  # type: ignore[no-untyped-call, unused-ignore]

@@ -58,7 +58,16 @@ class DType:
         return hash(self.name)
 
 
-ALL = [DType(name, size) for name, size in zip(_C.dtype_names, _C.dtype_sizes, strict=True)]
+ALL: list[DType] = [DType(name, size) for name, size in zip(_C.dtype_names, _C.dtype_sizes, strict=True)]
+float32: DType
+float64: DType
+bfloat16: DType
+float16: DType
+int8: DType
+uint8: DType
+int32: DType
+int64: DType
+bool_: DType
 float32, float64, bfloat16, float16, int8, uint8, int32, int64, bool_ = ALL
 
 DTypeLike: TypeAlias = "DType | npt.DTypeLike"

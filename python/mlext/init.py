@@ -23,9 +23,7 @@ def _write(op: str, tensor: Tensor, values: Any) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{op}: argument 'tensor': expected a Tensor, got {type(tensor).__name__}")
     if tensor._node is not None:
-        raise RuntimeError(
-            f"{op}: argument 'tensor': expected a leaf, got the result of {tensor._node.op}"
-        )
+        raise RuntimeError(f"{op}: argument 'tensor': expected a leaf, got the result of {tensor._node.op}")
     _C.copy_(tensor, values)
     return tensor
 
@@ -50,9 +48,7 @@ def fans(tensor: Tensor) -> tuple[int, int]:
     (72, 144)
     """
     if tensor.ndim < 2:
-        raise ValueError(
-            f"fans: argument 'tensor': expected 2 or more dimensions, got shape {tensor.shape}"
-        )
+        raise ValueError(f"fans: argument 'tensor': expected 2 or more dimensions, got shape {tensor.shape}")
     kernel = math.prod(tensor.shape[1:-1])
     return tensor.shape[-1] * kernel, tensor.shape[0] * kernel
 
@@ -89,8 +85,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     }
     if nonlinearity not in gains:
         raise ValueError(
-            f"calculate_gain: argument 'nonlinearity': expected one of {sorted(gains)}, got "
-            f"{nonlinearity!r}"
+            f"calculate_gain: argument 'nonlinearity': expected one of {sorted(gains)}, got {nonlinearity!r}"
         )
     return gains[nonlinearity]
 
@@ -116,9 +111,7 @@ def ones_(tensor: Tensor) -> Tensor:
 def eye_(tensor: Tensor) -> Tensor:
     """Write the identity matrix into a tensor of two dimensions."""
     if tensor.ndim != 2:
-        raise ValueError(
-            f"eye_: argument 'tensor': expected 2 dimensions, got shape {tensor.shape}"
-        )
+        raise ValueError(f"eye_: argument 'tensor': expected 2 dimensions, got shape {tensor.shape}")
     return _write("eye_", tensor, np.eye(*tensor.shape, dtype=np.float32))
 
 
@@ -261,10 +254,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, *, rng: Rng = None) -> Tensor
         For a tensor of fewer than two dimensions.
     """
     if tensor.ndim < 2:
-        raise ValueError(
-            "orthogonal_: argument 'tensor': expected 2 or more dimensions, got shape "
-            f"{tensor.shape}"
-        )
+        raise ValueError(f"orthogonal_: argument 'tensor': expected 2 or more dimensions, got shape {tensor.shape}")
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     drawn = resolve(rng).normal(max(rows, columns), min(rows, columns), dtype="float64").numpy()
     q, r = np.linalg.qr(drawn)
@@ -284,13 +274,9 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, *, rng: Rng = No
         If ``tensor`` has not two dimensions, or ``sparsity`` is outside [0, 1].
     """
     if tensor.ndim != 2:
-        raise ValueError(
-            f"sparse_: argument 'tensor': expected 2 dimensions, got shape {tensor.shape}"
-        )
+        raise ValueError(f"sparse_: argument 'tensor': expected 2 dimensions, got shape {tensor.shape}")
     if not 0 <= sparsity <= 1:
-        raise ValueError(
-            f"sparse_: argument 'sparsity': expected a number in [0, 1], got {sparsity}"
-        )
+        raise ValueError(f"sparse_: argument 'sparsity': expected a number in [0, 1], got {sparsity}")
     rng = resolve(rng)
     values = rng.normal(tensor.shape, std=std, dtype="float64").numpy()
     zeros = math.ceil(sparsity * tensor.shape[0])

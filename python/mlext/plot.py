@@ -71,7 +71,9 @@ def learning_curves(history: History, path: Path | None = None) -> Any:
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         for label, key in (("training", name), ("validation", f"val_{name}")):
             if key in columns:
-                axes.plot(epochs, np.array(columns[key], np.float64), label=label, marker="." if len(epochs) < 3 else None)
+                axes.plot(
+                    epochs, np.array(columns[key], np.float64), label=label, marker="." if len(epochs) < 3 else None
+                )
         axes.set_xlabel("epoch")
         axes.set_title(name)
         axes.grid(alpha=0.3)
@@ -80,7 +82,9 @@ def learning_curves(history: History, path: Path | None = None) -> Any:
 
 
 def _is_curve(values: Sequence[Any]) -> bool:
-    return any(value is not None for value in values) and all(np.ndim(value) == 0 for value in values if value is not None)
+    return any(value is not None for value in values) and all(
+        np.ndim(value) == 0 for value in values if value is not None
+    )
 
 
 def confusion_matrix(matrix: ArrayLike, names: Sequence[str] = (), path: Path | None = None) -> Any:

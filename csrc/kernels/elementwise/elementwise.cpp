@@ -7,6 +7,7 @@
 #include "core/launch.h"
 #include "core/loop.h"
 #include "core/parallel.h"
+#include "kernels/shape/transpose.h"
 
 namespace mlext {
 
@@ -64,7 +65,10 @@ struct Run {
   MapFn narrow = nullptr;
 
   void operator()() const;
-  bool in_place(int operand, bool converts) const { return !converts && loop.step[operand][loop.rank - 1] <= 1; }
+  bool in_place(int operand, bool converts) const {
+    const index step = loop.step[operand][loop.rank - 1];
+    return !converts && (step == 0 || step == 1);
+  }
   void row(const char* const* at, char* to, index n) const;
   void staged(const char* const* at, char* to, index n) const;
 };
@@ -390,7 +394,7 @@ void cast_into(const Array& a, const Array& out) {
 
 Array cast(const Array& a, DType dtype) {
   Array out = Array::empty(a.shape, dtype);
-  cast_into(a, out);
+  if (!copy_transposed(a, out)) cast_into(a, out);
   return out;
 }
 

@@ -19,7 +19,9 @@ def getitem(x: Any, key: Any) -> Any:
     """
     keys = _expand(x, key)
     x = _cut(x, [k for k in keys if k is not None])
-    axis, dropped, arrays = 0, [], []
+    axis = 0
+    dropped: list[int] = []
+    arrays: list[tuple[int, Any]] = []
     for k in keys:
         if isinstance(k, (int, np.integer)):
             dropped.append(axis + len(dropped))

@@ -38,9 +38,11 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Any:
             [3.]])
     """
     out = _C.matmul(a, b)
-    if not _C.tracks(a, b):
-        return out
-    a, b = keep(a), keep(b)
+    return _record_matmul(out, keep(a), keep(b)) if _C.tracks(a, b) else out
+
+
+def _record_matmul(out: Any, a: Any, b: Any) -> Any:
+    # Apart from matmul: variables that closures capture cost every call, also those that record nothing.
     return record(out, "matmul", (a, b), (lambda g: _to_left(g, a, b), lambda g: _to_right(g, a, b)), (a, b))
 
 
@@ -117,7 +119,10 @@ def linear(
         )
     if not _C.tracks(x, weight, bias):
         return _C.linear(x, weight, bias, activation)
-    x, weight, bias = keep(x), keep(weight), None if bias is None else keep(bias)
+    return _record_linear(keep(x), keep(weight), None if bias is None else keep(bias), activation)
+
+
+def _record_linear(x: Any, weight: Any, bias: Any, activation: str | None) -> Any:
     through = None
     if activation is None:
         out = _C.linear(x, weight, bias)

@@ -1,7 +1,6 @@
 """What a model is made of, as data: class names and constructor arguments, from and to modules of ``mlext.nn``.
 
-A module describes itself by its constructor: every argument is kept as an attribute of its name. One that cannot has a
-method ``config()`` that returns the arguments.
+``Module.config()`` gives the arguments of a module's constructor; containers are described by their children.
 """
 
 from __future__ import annotations
@@ -48,29 +47,8 @@ def _describe(module: nn.Module, known: dict[str, type[nn.Module]], seen: dict[i
     if isinstance(module, _CONTAINERS):
         parts = [[key, _describe(child, known, seen)] for key, child in module._items.items()]
         return {"class": name, "children": parts}
-    args = module.config() if hasattr(module, "config") else _arguments(module)
+    args = module.config()
     return {"class": name, "args": {key: _plain(value, known, seen) for key, value in args.items()}}
-
-
-def _arguments(module: nn.Module) -> dict[str, Any]:
-    """The constructor's arguments, read back from the attributes."""
-    args: dict[str, Any] = {}
-    for parameter in inspect.signature(type(module)).parameters.values():
-        name, default = parameter.name, parameter.default
-        if name == "rng":
-            continue
-        if name == "dtype":
-            dtype = module._floating_dtype()
-            args[name] = None if dtype is None else dtype.name
-        elif name in vars(module) and (isinstance(default, bool) or isinstance(vars(module)[name], Tensor)):
-            value = vars(module)[name]
-            # `bias=True` becomes a Parameter or None.
-            args[name] = value if isinstance(value, bool) else value is not None
-        elif hasattr(module, name):
-            args[name] = getattr(module, name)
-        elif default is inspect.Parameter.empty:
-            raise TypeError(f"{type(module).__name__} keeps no attribute {name!r} and has no method config()")
-    return args
 
 
 def _plain(value: Any, known: dict[str, type[nn.Module]], seen: dict[int, int]) -> Any:
@@ -162,12 +140,13 @@ class _Builder:
 
     def _container(self, cls: type[nn.Module], tree: dict[str, Any], depth: int) -> nn.Module:
         children = tree.get("children")
-        made: Any = cls()
+        made = cls()
+        assert isinstance(made, _CONTAINERS)
         for child in children if isinstance(children, list) else ():
             if not (isinstance(child, list) and len(child) == 2 and isinstance(child[0], str)):
                 raise ValueError(f"architecture: {cls.__name__} has a malformed child")
             made._set(child[0], self.module(child[1], depth + 1))
-        return made  # type: ignore[no-any-return]
+        return made
 
     def _layer(self, cls: type[nn.Module], tree: dict[str, Any], depth: int) -> nn.Module:
         args = tree.get("args")
@@ -177,11 +156,11 @@ class _Builder:
         if "rng" in inspect.signature(cls).parameters:
             options["rng"] = self.blank
         try:
-            made = cls(**options)
+            made: nn.Module = cls(**options)
         except (TypeError, ValueError) as error:
             raise ValueError(f"architecture: {error}") from None
         if vars(made).get("rng") is self.blank:
-            made.rng = None  # type: ignore[assignment]
+            made.rng = None
         return made
 
     def _value(self, value: Any, depth: int) -> Any:

@@ -32,7 +32,8 @@ def save(
 ) -> None:
     """Write a model or a dict of arrays to a safetensors file.
 
-    A crash leaves the old file or the new one, whole; so does saving to the path a model came from. A model made of layers of
+    A crash leaves the old file or the new one, whole; so does saving to the path a model came from. A model made of
+    layers of
     :mod:`mlext.nn` is stored with its architecture: :func:`load` needs no code for it.
 
     Parameters
@@ -70,7 +71,8 @@ def save(
         state = model_or_state
     else:
         raise TypeError(
-            f"save: argument 'model_or_state': expected a Module or a dict of arrays, got {type(model_or_state).__name__}"
+            f"save: argument 'model_or_state': expected a Module or a dict of arrays, got "
+            f"{type(model_or_state).__name__}"
         )
     try:
         text = json.dumps(description)

@@ -71,7 +71,9 @@ def pack(value: Any, arrays: dict[str, Entry | NDArray[Any]], path: str = "") ->
         items = [pack(item, arrays, _join(path, i)) for i, item in enumerate(value)]
         return items if isinstance(value, list) else {"$tuple": items}
     if not isinstance(value, Mapping):
-        raise TypeError(f"state {path!r}: expected numbers, strings, arrays, lists or dicts, got {type(value).__name__}")
+        raise TypeError(
+            f"state {path!r}: expected numbers, strings, arrays, lists or dicts, got {type(value).__name__}"
+        )
     packed = [(key, pack(item, arrays, _join(path, key))) for key, item in value.items()]
     if all(isinstance(key, str) and not key.startswith("$") for key, _ in packed):
         return dict(packed)

@@ -1,0 +1,102 @@
+// The way out for tiles that do not go straight to C: bias, activation, other dtype, other strides.
+#pragma once
+
+#include "kernels/gemm/gemm.h"
+#include "simd/math.h"
+#include "simd/vec.h"
+
+namespace mlext::MLEXT_LEVEL {
+
+template <Activation kActivation, class T>
+MLEXT_INLINE Vec<T> activate(Vec<T> x) {
+  using W = Vec<T>;
+  switch (kActivation) {
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return select(x < W::zero(), W::zero(), x);  // NaN stays NaN
+    case Activation::sigmoid:
+      return sigmoid(x);
+    case Activation::tanh:
+      return tanh(x);
+    case Activation::gelu:
+      return gelu(x);
+    case Activation::gelu_tanh:
+      return gelu_tanh(x);
+    case Activation::silu:
+      return x * sigmoid(x);
+  }
+}
+
+// n values to a row of C, contiguous or strided.
+template <class T, class Out>
+MLEXT_INLINE void store_row(Vec<T> v, Out* to, index stride, index n) {
+  if (stride == 1) return v.store(to, n);
+  Out lanes[Vec<T>::N];
+  v.store(lanes);
+  for (index i = 0; i < n; ++i) to[i * stride] = lanes[i];
+}
+
+template <class T, class Out>
+MLEXT_INLINE Vec<T> load_row(const Out* from, index stride, index n) {
+  if (stride == 1) return Vec<T>::load(from, n);
+  Out lanes[Vec<T>::N] = {};
+  for (index i = 0; i < n; ++i) lanes[i] = from[i * stride];
+  return Vec<T>::load(lanes);
+}
+
+template <class T, class Out, Activation kActivation>
+void finish_as(const FinishArgs<T>& g) {
+  using W = Vec<T>;
+  constexpr index N = W::N;
+  const W beta(g.beta);
+  for (index i = 0; i < g.rows; ++i) {
+    const T* tile = g.tile + i * g.tile_row;
+    Out* c = static_cast<Out*>(g.c) + i * g.c_row;
+    Out* pre = g.pre != nullptr ? static_cast<Out*>(g.pre) + i * g.c_row : nullptr;
+    const W bias_m(g.bias_m != nullptr ? g.bias_m[i] : T(0));
+    for (index j = 0; j < g.cols; j += N) {
+      const index n = g.cols - j < N ? g.cols - j : N;
+      W v = W::load(tile + j, n);
+      if (g.beta != 0) v = fma(beta, load_row<T>(c + j * g.c_col, g.c_col, n), v);
+      if (g.bias_n != nullptr) v += W::load(g.bias_n + j, n);
+      if (g.bias_m != nullptr) v += bias_m;
+      if (pre != nullptr) store_row(v, pre + j * g.c_col, g.c_col, n);
+      store_row(activate<kActivation>(v), c + j * g.c_col, g.c_col, n);
+    }
+  }
+}
+
+template <class T, class Out>
+void finish_out(const FinishArgs<T>& g) {
+  switch (g.activation) {
+    case Activation::none:
+      return finish_as<T, Out, Activation::none>(g);
+    case Activation::relu:
+      return finish_as<T, Out, Activation::relu>(g);
+    case Activation::sigmoid:
+      return finish_as<T, Out, Activation::sigmoid>(g);
+    case Activation::tanh:
+      return finish_as<T, Out, Activation::tanh>(g);
+    case Activation::gelu:
+      return finish_as<T, Out, Activation::gelu>(g);
+    case Activation::gelu_tanh:
+      return finish_as<T, Out, Activation::gelu_tanh>(g);
+    case Activation::silu:
+      return finish_as<T, Out, Activation::silu>(g);
+  }
+}
+
+inline void finish(const FinishArgs<float>& g) {
+  switch (g.out_dtype) {
+    case DType::bfloat16:
+      return finish_out<float, bf16>(g);
+    case DType::float16:
+      return finish_out<float, f16>(g);
+    default:
+      return finish_out<float, float>(g);
+  }
+}
+inline void finish(const FinishArgs<double>& g) { finish_out<double, double>(g); }
+
+}  // namespace mlext::MLEXT_LEVEL

@@ -1,0 +1,123 @@
+// Matrix product: C = act(alpha * A B + beta * C + bias), with an optional second output holding the value before `act`.
+//
+// A is (m, k), B is (k, n), C is (m, n); each is a pointer with a row and a column stride in elements. Any stride is
+// legal, zero and negative included, so a transpose is a swapped pair and a broadcast row is a zero stride. C must not
+// overlap A, B or the biases, and no two elements of C may be the same memory.
+//   - k = 0 gives act(beta * C + bias). beta = 0 overwrites: C is never read. Empty m or n does nothing.
+//   - NaN and infinity propagate as in IEEE arithmetic; no zero is ever skipped.
+//   - Each element is a sum over k in an order fixed by the shape and the strides alone: the bits do not depend on the
+//     number of threads nor on the values in other rows or columns.
+//   - float32 and float64 compute in their own type; bfloat16 and float16 accumulate in float32, and C may be either the
+//     same half type or float32.
+#pragma once
+
+#include "core/types.h"
+
+namespace mlext {
+
+enum class Activation : std::uint8_t { none, relu, sigmoid, tanh, gelu, gelu_tanh, silu };
+
+inline constexpr int kMaxBatchRank = kMaxRank - 2;
+
+struct GemmArgs {
+  Device device = Device::cpu;
+  DType dtype = DType::float32;      // of A, B and the biases
+  DType out_dtype = DType::float32;  // of C and `pre`
+  index m = 0, n = 0, k = 0;
+  const void* a = nullptr;
+  const void* b = nullptr;
+  void* c = nullptr;
+  index a_row = 0, a_col = 1;
+  index b_row = 0, b_col = 1;
+  index c_row = 0, c_col = 1;
+  double alpha = 1, beta = 0;
+
+  // Epilogue; null means absent.
+  Activation activation = Activation::none;
+  const void* bias_n = nullptr;  // n values, one per column
+  const void* bias_m = nullptr;  // m values, one per row
+  void* pre = nullptr;           // gets the value before the activation; strides of C
+
+  // Independent products, in nested order; strides in elements, 0 broadcasts. Biases are shared by all of them.
+  int batch_rank = 0;
+  index batch[kMaxBatchRank] = {};
+  index a_batch[kMaxBatchRank] = {};
+  index b_batch[kMaxBatchRank] = {};
+  index c_batch[kMaxBatchRank] = {};
+};
+
+// Runs now, on this thread and the pool (inline when called from inside parallel_for). For drivers, inside a launch.
+void gemm(const GemmArgs& args);
+
+// ---- over arrays: checked, launched, the result fresh and dense -----------------------------------------------------
+
+// a @ b by NumPy's rules: 1-d arguments are a row (a) or a column (b) that vanishes from the result, leading dimensions
+// broadcast. One floating dtype.
+Array matmul(const Array& a, const Array& b);
+// act(x weight^T + bias): x (..., C), weight (O, C), bias (O) or null. If `pre` is not null it gets the value before act.
+Array linear(const Array& x, const Array& weight, const Array* bias, Activation activation, Array* pre);
+// alpha * a b + beta * c of matrices; c null is zero.
+Array gemm(const Array& a, const Array& b, const Array* c, double alpha, double beta);
+
+// ---- what a level provides ------------------------------------------------------------------------------------------
+
+// One piece of C in the compute type T (float or double):
+//   out[i, j] = alpha * sum_k a[i, k] b[k, j] + beta * in[i, j]
+// in and out have unit column stride; out may be in; in is not read when beta is 0; in_row = 0 adds one row (a bias) to
+// every row.
+template <class T>
+struct TileArgs {
+  index rows, cols, k;
+  const T* a;
+  index a_row, a_col;
+  const T* b;
+  index b_row, b_col;
+  const T* in;
+  index in_row;
+  T* out;
+  index out_row;
+  T alpha, beta;
+};
+
+// Moves a finished tile to C: v = tile + beta * c + bias_n + bias_m; pre = v; c = act(v).
+template <class T>
+struct FinishArgs {
+  index rows, cols;
+  const T* tile;  // unit column stride
+  index tile_row;
+  DType out_dtype;
+  void* c;
+  void* pre;  // or null
+  index c_row, c_col;
+  T beta;
+  const T* bias_n;  // or null
+  const T* bias_m;  // or null
+  Activation activation;
+};
+
+inline constexpr int kMaxTileVectors = 3;
+inline constexpr int kMaxTileRows = 16;
+inline constexpr index kGemvCols = 1024;  // the widest piece `gemv` takes
+
+template <class T>
+struct GemmTypeKernels {
+  index lanes;                    // elements of T in a vector
+  int max_vectors;                // the widest tile, in vectors
+  int max_rows[kMaxTileVectors];  // the tallest tile that is 1, 2, 3 vectors wide
+
+  // [is the last vector partial][vectors - 1][rows - 1]: `rows` is fixed by the entry, B has unit column stride.
+  void (*tile[2][kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
+  void (*gemv)(const TileArgs<T>&);  // one row, B with unit column stride
+  void (*dot)(const TileArgs<T>&);   // any rows and cols; A with unit column stride, B with unit row stride
+  // dst[i * dst_row + j] = src[i * src_row + j * src_col], from T or (to float) a half type.
+  void (*pack)(DType src_dtype, const void* src, index src_row, index src_col, index rows, index cols, T* dst,
+               index dst_row);
+  void (*finish)(const FinishArgs<T>&);
+};
+
+struct GemmKernels {
+  GemmTypeKernels<float> f32;
+  GemmTypeKernels<double> f64;
+};
+
+}  // namespace mlext

@@ -1,0 +1,146 @@
+// Which way a product is computed: a function of its shape, strides and dtype.
+#pragma once
+
+#include <algorithm>
+
+#include "core/dtype.h"
+#include "core/parallel.h"
+#include "kernels/gemm/gemm.h"
+
+namespace mlext::gemm_detail {
+
+// Products below this many flops run on the calling thread alone: they take about as long as waking a worker.
+constexpr double kParallelFlops = 1e6;
+// Up to this many multiplications, packing costs more than it saves.
+constexpr double kSmallProduct = 64 * 64 * 64;
+// k in one go: long enough to hide loading and storing C (2 * 9 * 3 vectors against 27 * 512 fmas), short enough for a
+// packed panel of B (512 * 192 bytes) to stay in L2.
+constexpr index kBlockK = 512;
+// The same for dot products, which read long runs of both factors and add in as many chains as a vector has lanes.
+constexpr index kDotBlockK = 2048;
+// With more rows than this, packing B for tiles pays.
+constexpr index kDotRows = 24;
+// A of one chunk of rows and one block of k: a good third of an L2 cache of 1 MiB; the rest is for B and C passing by.
+constexpr index kBlockABytes = 384 << 10;
+// Packed B of one task: it is read once per chunk of rows, from L3.
+constexpr index kPackedBBytes = 8 << 20;
+// B no larger than this is read in place: it stays in L1.
+constexpr index kInPlaceBytes = 20 << 10;
+
+// Division of non-negative numbers. 64-bit division takes 40 to 90 cycles on many CPUs, which small products would feel.
+inline index divide(index a, index b) {
+  if (((a | b) >> 32) == 0) return static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b);
+  return a / b;
+}
+inline index ceil_div(index a, index b) { return divide(a + b - 1, b); }
+
+// n things in parts that differ by one at most.
+struct Split {
+  index count = 1, base = 1, extra = 0;
+
+  static Split of(index n, index largest) {
+    if (n <= largest) return {1, n, 0};
+    const index count = ceil_div(n, largest), base = divide(n, count);
+    return {count, base, n - count * base};
+  }
+  index size(index i) const { return base + (i < extra ? 1 : 0); }
+  index begin(index i) const { return i * base + std::min(i, extra); }
+};
+
+// How m, n and k are walked. Depends on the shape, the strides and the dtype; only `rows` and `group`, which cannot
+// change a bit of the result, also depend on the number of threads.
+struct GemmPlan {
+  enum Kernel { kTile, kGemv, kDot } kernel = kTile;
+  bool pack_a = false;
+  bool a_by_columns = false;  // packed A: a k-major panel per row block; otherwise row-major
+  bool pack_b = false;
+  bool direct = false;  // micro-kernels write C; otherwise sums go through the epilogue
+  index block_k = 0;
+  index block_m = 1;  // rows of the tallest micro-kernel call
+  Split panels;       // of n, in units of `unit` columns
+  index unit = 1;
+  index chunk = 1;  // rows whose A stays in L2
+  index rows = 1;   // of a task
+  index group = 1;  // panels of a task
+
+  index panel_width() const { return panels.size(0) * unit; }
+};
+
+inline bool prefers_dot(const GemmArgs& g) {
+  return g.a_col == 1 && g.b_row == 1 && !is_half(g.dtype) && (g.m <= kDotRows || g.n <= 8) && g.k >= 8;
+}
+
+// Rows at such distances fall into one set of the L1 cache.
+inline bool at_page_distance(index stride, const GemmArgs& g) { return stride * item_size(g.dtype) % 4096 == 0; }
+
+// A k-strided A costs a cache line per element.
+inline bool packs_a(const GemmArgs& g, index panels) {
+  if (is_half(g.dtype)) return true;
+  if (panels < 3 || g.k < 64) return false;
+  const index size = item_size(g.dtype);
+  if (g.a_col != 1) return g.m * g.k * size > (16 << 10);
+  return g.m >= 16 && at_page_distance(g.a_row, g);
+}
+
+// Halves the longer side of the tasks until there are about four per thread, which even out a late one. A row task
+// packs its B and a panel task reads its A anew, so neither gets too thin.
+inline void split_over_threads(GemmPlan& plan, const GemmArgs& g, index batches) {
+  const index threads = num_threads();
+  const double work = 2.0 * g.m * g.n * g.k * batches / kParallelFlops;
+  if (threads == 1 || work < 1) return;
+  const index wanted = std::min(4 * threads, static_cast<index>(4 * work) + 1);
+  const index least_rows = plan.block_m * (plan.pack_b ? 8 : 1), least_group = plan.pack_a ? 4 : 1;
+  index tasks = batches * ceil_div(g.m, plan.rows) * ceil_div(plan.panels.count, plan.group);
+  while (tasks < wanted) {
+    const bool rows = plan.rows >= 2 * least_rows, panels = plan.group >= 2 * least_group;
+    if (!rows && !panels) return;
+    if (rows && (!panels || plan.rows > plan.group * plan.panel_width())) {
+      plan.rows = ceil_div(ceil_div(plan.rows, 2), plan.block_m) * plan.block_m;
+    } else {
+      plan.group = ceil_div(plan.group, 2);
+    }
+    tasks = batches * ceil_div(g.m, plan.rows) * ceil_div(plan.panels.count, plan.group);
+  }
+}
+
+template <class T>
+GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index batches) {
+  GemmPlan plan;
+  plan.direct = g.c_col == 1 && g.out_dtype == kDTypeOf<T> && g.activation == Activation::none && g.pre == nullptr &&
+                g.bias_m == nullptr && (g.bias_n == nullptr || g.beta == 0);
+  plan.block_k = Split::of(g.k, kBlockK).size(0);
+  if (prefers_dot(g)) {
+    plan.kernel = GemmPlan::kDot;
+    plan.block_k = Split::of(g.k, kDotBlockK).size(0);
+    plan.pack_a = g.m > 1 && g.m <= kDotRows && at_page_distance(g.a_row, g);
+    plan.block_m = 4;
+    plan.unit = 32;
+    plan.panels = {ceil_div(g.n, plan.unit), 1, 0};
+  } else if (g.m == 1 && g.b_col == 1 && !is_half(g.dtype) && g.n > kernels.max_vectors * kernels.lanes) {
+    plan.kernel = GemmPlan::kGemv;
+    plan.unit = kGemvCols;
+    plan.panels = {ceil_div(g.n, plan.unit), 1, 0};
+  } else {
+    plan.unit = kernels.lanes;
+    plan.panels = Split::of(ceil_div(g.n, kernels.lanes), kernels.max_vectors);
+    plan.block_m = kernels.max_rows[plan.panels.size(0) - 1];
+    plan.pack_b =
+        is_half(g.dtype) || g.b_col != 1 || (g.m > 2 * plan.block_m && g.k * g.n * item_size(g.dtype) > kInPlaceBytes);
+    plan.pack_a = packs_a(g, plan.panels.count);
+    plan.a_by_columns = g.a_col != 1;
+  }
+  const index k = std::max<index>(plan.block_k, 1);
+  plan.chunk = std::max(divide(kBlockABytes / sizeof(T), k), 4 * plan.block_m);
+  plan.chunk = Split::of(g.m, plan.chunk).size(0);
+  plan.rows = g.m;
+  plan.group = plan.panels.count;
+  if (plan.pack_b) plan.group = std::min(plan.group, divide(kPackedBBytes / sizeof(T), k * plan.panel_width()));
+  if (!plan.direct) {  // sums that wait for the epilogue
+    plan.rows = std::min(plan.rows, g.k > k ? 4 * plan.chunk : plan.chunk);
+    plan.group = std::min<index>(plan.group, g.k > k ? 8 : plan.group);
+  }
+  split_over_threads(plan, g, batches);
+  return plan;
+}
+
+}  // namespace mlext::gemm_detail

@@ -1,0 +1,179 @@
+#include "kernels/loss/loss.h"
+
+#include <algorithm>
+
+#include "core/isa.h"
+#include "core/launch.h"
+#include "core/parallel.h"
+#include "core/scratch.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/softmax/labels.h"
+
+namespace mlext {
+
+MLEXT_DISPATCH(LossKernels, loss_kernels)
+
+namespace {
+
+// Elements per kernel call, and per partial sum: chains of at most 4096 / (4 * 4) at the narrowest level.
+constexpr index kBlock = 4096;
+constexpr index kBlocksPerChunk = 4;
+constexpr int kPattern = 0, kPartials = 1;  // scratch slots
+
+// Everything one launch needs, by value.
+struct Run {
+  LossFn map;  // value or a gradient; null: a reduced value
+  LossSumFn sum;
+  LossArgs args;
+  index size;     // of an element
+  index classes;  // of pos_weight
+  double divisor;
+
+  LossArgs block(const LossArgs& all, index begin, const char* pattern) const;
+  template <class T>
+  void run() const;
+  void operator()() const { size == 4 ? run<float>() : run<double>(); }
+};
+
+LossArgs Run::block(const LossArgs& all, index begin, const char* pattern) const {
+  auto at = [&](const void* p, index step) {
+    return p == nullptr ? nullptr : static_cast<const char*>(p) + begin * step * size;
+  };
+  LossArgs part = all;
+  part.p = at(all.p, 1);
+  part.t = at(all.t, 1);
+  part.w = at(all.w, 1);
+  part.g = at(all.g, all.g_step);
+  part.extra = pattern == nullptr ? nullptr : pattern + begin % classes * size;
+  part.out = map == nullptr ? nullptr : static_cast<char*>(all.out) + begin * size;
+  part.n = std::min(kBlock, all.n - begin);
+  return part;
+}
+
+template <class T>
+void Run::run() const {
+  // pos_weight repeated for a block that starts at any class.
+  T* pattern = nullptr;
+  if (args.extra != nullptr) {
+    pattern = scratch<T>(kPattern, classes + kBlock);
+    for (index i = 0; i < classes + kBlock; ++i) pattern[i] = static_cast<const T*>(args.extra)[i % classes];
+  }
+  const char* repeated = reinterpret_cast<const char*>(pattern);
+  const index blocks = (args.n + kBlock - 1) / kBlock;
+  double* partials = map == nullptr ? scratch<double>(kPartials, std::max<index>(blocks, 1)) : nullptr;
+  parallel_for(blocks, kBlocksPerChunk, [&](index begin, index end) {
+    for (index b = begin; b < end; ++b) {
+      const LossArgs part = block(args, b * kBlock, repeated);
+      if (map != nullptr) {
+        map(part);
+      } else {
+        partials[b] = sum(part);
+      }
+    }
+  });
+  if (map == nullptr) *static_cast<T*>(args.out) = static_cast<T>(ordered_sum(partials, blocks) / divisor);
+}
+
+// The checked arguments, dense and in the compute type.
+struct Inputs {
+  Array pred, target, weight, pos_weight;
+  bool weighted, pos_weighted;
+
+  Inputs(const char* name, const Array& p, const Array& t, const Array* w, const Array* positive)
+      : weighted(w != nullptr), pos_weighted(positive != nullptr) {
+    require_floating(name, "pred", p);
+    require_same_dtype(name, "target", t, "pred", p);
+    if (!(p.shape == t.shape)) {
+      throw ValueError(text(name, ": argument 'target': expected the shape of 'pred' ", p.shape, ", got ", t.shape,
+                            "; losses do not broadcast, use reshape() or broadcast_to()"));
+    }
+    pred = computable(p);
+    target = computable(t);
+    if (weighted) {
+      require_same_dtype(name, "weight", *w, "pred", p);
+      require_shape(name, "weight", *w, p.shape, " (shape of 'pred')");
+      weight = computable(*w);
+    }
+    if (pos_weighted) {
+      require_same_dtype(name, "pos_weight", *positive, "pred", p);
+      const index classes = p.rank() == 0 ? 1 : p.shape[p.rank() - 1];
+      if (positive->rank() > 1 || (positive->size() != 1 && positive->size() != classes)) {
+        refuse(name, "pos_weight", text("shape () or (", classes, ",), one per class"), "shape ", positive->shape);
+      }
+      pos_weight = computable(*positive);
+    }
+  }
+
+  static Array computable(const Array& a) { return is_half(a.dtype) ? cast(a, DType::float32) : dense(a); }
+};
+
+Run make_run(const Inputs& in, const LossOptions& options) {
+  Run run{};
+  run.args.p = in.pred.data;
+  run.args.t = in.target.data;
+  run.args.w = in.weighted ? in.weight.data : nullptr;
+  run.args.extra = in.pos_weighted && in.pred.size() > 0 ? in.pos_weight.data : nullptr;
+  run.args.n = in.pred.size();
+  run.args.parameter[0] = options.parameter[0];
+  run.args.parameter[1] = options.parameter[1];
+  run.size = item_size(in.pred.dtype);
+  run.classes = in.pos_weighted ? in.pos_weight.size() : 1;
+  switch (options.reduction) {
+    case LossReduction::mean:
+      run.divisor = static_cast<double>(in.pred.size());
+      break;
+    case LossReduction::batchmean:
+      run.divisor = in.pred.rank() == 0 ? 1 : static_cast<double>(in.pred.shape[0]);
+      break;
+    default:
+      run.divisor = 1;
+  }
+  return run;
+}
+
+void start(const char* name, const Inputs& in, const Array* g, const Array& out, const Run& run) {
+  const double n = static_cast<double>(in.pred.size());
+  const double arrays = 2 + in.weighted + (run.map != nullptr) + (run.args.g_step != 0);
+  launch(name, Work{n * 8, n * arrays * static_cast<double>(run.size)},
+         {&in.pred, &in.target, in.weighted ? &in.weight : nullptr, in.pos_weighted ? &in.pos_weight : nullptr, g},
+         {&out}, run);
+}
+
+Array narrowed(const Array& result, DType dtype) { return result.dtype == dtype ? result : cast(result, dtype); }
+
+}  // namespace
+
+Array loss(LossOp op, const Array& pred, const Array& target, const Array* weight, const Array* pos_weight,
+           const LossOptions& options) {
+  const Inputs in(options.name, pred, target, weight, pos_weight);
+  const auto& kernels = loss_kernels(pred.device);
+  const bool wide = in.pred.dtype == DType::float64, whole = options.reduction == LossReduction::none;
+  Run run = make_run(in, options);
+  if (whole) run.map = kernels.value[static_cast<int>(op)][wide];
+  run.sum = kernels.sum[static_cast<int>(op)][wide];
+  const Array out = Array::empty(whole ? in.pred.shape : Dims(), in.pred.dtype);
+  run.args.out = out.data;
+  start(options.name, in, nullptr, out, run);
+  return narrowed(out, pred.dtype);
+}
+
+Array loss_backward(LossOp op, const Array& pred, const Array& target, const Array* weight, const Array* pos_weight,
+                    const Array& gradient, const LossOptions& options, bool of_target) {
+  const Inputs in(options.name, pred, target, weight, pos_weight);
+  require_same_dtype(options.name, "g", gradient, "pred", pred);
+  const bool whole = options.reduction == LossReduction::none;
+  require_loss_gradient(options.name, gradient, whole ? Reduction::none : Reduction::sum, pred.shape);
+  const Array g = Inputs::computable(gradient), out = Array::empty(in.pred.shape, in.pred.dtype);
+  const auto& kernels = loss_kernels(pred.device);
+  const auto& fns = of_target ? kernels.grad_target : kernels.grad;
+  Run run = make_run(in, options);
+  run.map = fns[static_cast<int>(op)][in.pred.dtype == DType::float64];
+  run.args.g = g.data;
+  run.args.g_step = whole;
+  run.args.scale = 1 / run.divisor;
+  run.args.out = out.data;
+  start(options.name, in, &g, out, run);
+  return narrowed(out, pred.dtype);
+}
+
+}  // namespace mlext

@@ -1,0 +1,207 @@
+#include "kernels/softmax/cross_entropy.h"
+
+#include "kernels/softmax/rows.h"
+
+namespace mlext::MLEXT_LEVEL {
+namespace {
+
+// Maximum and log of the sum of exponentials, apart: with |max| = 100 their sum alone would cost p 100 u.
+template <class C>
+struct LogSum {
+  C max, tail;
+};
+template <class C, class S>
+MLEXT_INLINE LogSum<C> log_sum_of(const S* x, index n) {
+  const C m = row_max<Vec<C>>(x, n);
+  return {m, row_log_sum<Vec<C>>(x, n, m)};
+}
+template <class C>
+MLEXT_INLINE LogSum<C> saved_log_sum(const CrossEntropyArgs& args, index r) {
+  const C* stats = static_cast<const C*>(args.stats) + 2 * r;
+  return {stats[0], stats[1]};
+}
+template <class C>
+MLEXT_INLINE void save_log_sum(const CrossEntropyArgs& args, index r, LogSum<C> s) {
+  C* stats = static_cast<C*>(args.stats) + 2 * r;
+  stats[0] = s.max;
+  stats[1] = s.tail;
+}
+// log p = (x - max) - tail
+template <class V>
+MLEXT_INLINE V log_probability(V x, LogSum<typename V::Scalar> s) {
+  return (x - V(s.max)) - V(s.tail);
+}
+
+template <class S>
+MLEXT_INLINE typename Compute<S>::Type element(const S* p) {
+  using C = typename Compute<S>::Type;
+  if constexpr (sizeof(S) == sizeof(C)) {
+    return *p;
+  } else {
+    C lanes[Vec<C>::N];
+    Vec<C>::load(p, 1).store(lanes);
+    return lanes[0];
+  }
+}
+
+template <class V, class C, class Part>
+MLEXT_INLINE V weight_at(const C* weight, index i, Part part) {
+  return weight == nullptr ? V(C(1)) : get<V>(weight + i, part);
+}
+
+template <class S>
+void labels_forward(const CrossEntropyArgs& args) {
+  using C = typename Compute<S>::Type;
+  using V = Vec<C>;
+  const index n = args.classes;
+  const C* weight = static_cast<const C*>(args.weight);
+  const C smoothing = static_cast<C>(args.smoothing);
+  for (index r = 0; r < args.rows; ++r) {
+    const S* x = static_cast<const S*>(args.logits) + r * n;
+    const LogSum<C> s = log_sum_of<C>(x, n);
+    save_log_sum(args, r, s);
+    const index y = args.labels[r];
+    C loss = 0;
+    if (y >= 0) {
+      const C nll = (s.max - element(x + y)) + s.tail;
+      loss = (C(1) - smoothing) * (weight == nullptr ? nll : weight[y] * nll);
+    }
+    if (y >= 0 && smoothing != C(0)) {
+      const C rest = row_sum<V>(n, [&](index i, auto part) {
+        return weight_at<V>(weight, i, part) * log_probability(get<V>(x + i, part), s);
+      });
+      loss -= smoothing / static_cast<C>(n) * rest;
+    }
+    static_cast<C*>(args.loss)[r] = loss;
+  }
+}
+
+// dx[c] = k (p[c] ((1 - s) w[y] + s mean(w)) - s / C w[c] - [c = y] (1 - s) w[y])
+template <class S>
+void labels_backward(const CrossEntropyArgs& args) {
+  using C = typename Compute<S>::Type;
+  using V = Vec<C>;
+  const index n = args.classes;
+  const C* weight = static_cast<const C*>(args.weight);
+  const C smoothing = static_cast<C>(args.smoothing), each_class = smoothing / static_cast<C>(n);
+  for (index r = 0; r < args.rows; ++r) {
+    const S* x = static_cast<const S*>(args.logits) + r * n;
+    S* dx = static_cast<S*>(args.out) + r * n;
+    const index y = args.labels[r];
+    if (y < 0) {
+      each<V>(n, [&](index i, auto part) { put(dx + i, V::zero(), part); });
+      continue;
+    }
+    const C k = static_cast<const C*>(args.g)[r * args.g_step] * static_cast<C>(args.scale);
+    const C own = (C(1) - smoothing) * (weight == nullptr ? C(1) : weight[y]);
+    const LogSum<C> s = saved_log_sum<C>(args, r);
+    const V factor(k * (own + smoothing * static_cast<C>(args.weight_mean)));
+    if (smoothing == C(0)) {
+      each<V>(n, [&](index i, auto part) { put(dx + i, factor * exp(log_probability(get<V>(x + i, part), s)), part); });
+    } else {
+      const V share(k * each_class);
+      each<V>(n, [&](index i, auto part) {
+        put(dx + i, factor * exp(log_probability(get<V>(x + i, part), s)) - share * weight_at<V>(weight, i, part),
+            part);
+      });
+    }
+    // Once more in the compute type: the half types would round twice.
+    V label = factor * exp(log_probability(V(element(x + y)), s)) - V(k * own);
+    if (smoothing != C(0)) label = label - V(k * each_class * (weight == nullptr ? C(1) : weight[y]));
+    label.store(dx + y, 1);
+  }
+}
+
+// w t' with smoothing; 0 times an infinite distance counts as 0: a class that is masked out and not wanted costs nothing.
+template <class V, class S, class C, class Part>
+MLEXT_INLINE V target_at(const CrossEntropyArgs& args, const S* t, index i, Part part) {
+  const V mixed = fma(get<V>(t + i, part), V(static_cast<C>(1 - args.smoothing)),
+                      V(static_cast<C>(args.smoothing / static_cast<double>(args.classes))));
+  return weight_at<V>(static_cast<const C*>(args.weight), i, part) * mixed;
+}
+
+template <class S>
+void target_forward(const CrossEntropyArgs& args) {
+  using C = typename Compute<S>::Type;
+  using V = Vec<C>;
+  const index n = args.classes;
+  for (index r = 0; r < args.rows; ++r) {
+    const S* x = static_cast<const S*>(args.logits) + r * n;
+    const S* t = static_cast<const S*>(args.target) + r * n;
+    const LogSum<C> s = log_sum_of<C>(x, n);
+    save_log_sum(args, r, s);
+    static_cast<C*>(args.loss)[r] = row_sum<V>(n, [&](index i, auto part) {
+      const V wanted = target_at<V, S, C>(args, t, i, part);
+      const V distance = -log_probability(get<V>(x + i, part), s);
+      const V infinity(static_cast<C>(__builtin_inf()));
+      return select((wanted == V::zero()) & (distance == infinity), V::zero(), wanted * distance);
+    });
+  }
+}
+
+// dx[c] = k (p[c] sum(w t') - w[c] t'[c])
+template <class S>
+void target_backward(const CrossEntropyArgs& args) {
+  using C = typename Compute<S>::Type;
+  using V = Vec<C>;
+  const index n = args.classes;
+  for (index r = 0; r < args.rows; ++r) {
+    const S* x = static_cast<const S*>(args.logits) + r * n;
+    const S* t = static_cast<const S*>(args.target) + r * n;
+    S* dx = static_cast<S*>(args.out) + r * n;
+    const V k(static_cast<const C*>(args.g)[r * args.g_step] * static_cast<C>(args.scale));
+    const LogSum<C> s = saved_log_sum<C>(args, r);
+    const V total(row_sum<V>(n, [&](index i, auto part) { return target_at<V, S, C>(args, t, i, part); }));
+    each<V>(n, [&](index i, auto part) {
+      const V p = exp(log_probability(get<V>(x + i, part), s));
+      put(dx + i, k * (p * total - target_at<V, S, C>(args, t, i, part)), part);
+    });
+  }
+}
+
+// dt[c] = k (1 - s) w[c] (lse - x[c])
+template <class S>
+void target_backward_target(const CrossEntropyArgs& args) {
+  using C = typename Compute<S>::Type;
+  using V = Vec<C>;
+  const index n = args.classes;
+  const C* weight = static_cast<const C*>(args.weight);
+  for (index r = 0; r < args.rows; ++r) {
+    const S* x = static_cast<const S*>(args.logits) + r * n;
+    S* dt = static_cast<S*>(args.out) + r * n;
+    const C g = static_cast<const C*>(args.g)[r * args.g_step];
+    const V k(g * static_cast<C>(args.scale * (1 - args.smoothing)));
+    const LogSum<C> s = saved_log_sum<C>(args, r);
+    each<V>(n, [&](index i, auto part) {
+      put(dt + i, k * weight_at<V>(weight, i, part) * -log_probability(get<V>(x + i, part), s), part);
+    });
+  }
+}
+
+// ---- the table --------------------------------------------------------------------------------------------------------
+
+template <class S>
+constexpr void add_type(CrossEntropyKernels& t, DType dtype) {
+  const int type = static_cast<int>(dtype);
+  t.labels_forward[type] = labels_forward<S>;
+  t.labels_backward[type] = labels_backward<S>;
+  t.target_forward[type] = target_forward<S>;
+  t.target_backward[type] = target_backward<S>;
+  t.target_backward_target[type] = target_backward_target<S>;
+}
+
+constexpr CrossEntropyKernels make_table() {
+  CrossEntropyKernels t{};
+  add_type<float>(t, DType::float32);
+  add_type<double>(t, DType::float64);
+  add_type<bf16>(t, DType::bfloat16);
+  add_type<f16>(t, DType::float16);
+  return t;
+}
+
+}  // namespace
+
+extern const CrossEntropyKernels cross_entropy_kernels;
+constexpr CrossEntropyKernels cross_entropy_kernels = make_table();
+
+}  // namespace mlext::MLEXT_LEVEL

@@ -1,0 +1,136 @@
+#include "kernels/softmax/softmax.h"
+
+#include <algorithm>
+
+#include "core/isa.h"
+#include "core/launch.h"
+#include "core/parallel.h"
+#include "core/scratch.h"
+#include "kernels/elementwise/elementwise.h"
+
+namespace mlext {
+
+MLEXT_DISPATCH(SoftmaxKernels, softmax_kernels)
+
+namespace {
+
+// Elements per chunk of a parallel loop: an exponential costs about 0.3 ns, so a chunk is about 2 us.
+constexpr index kChunk = 8192;
+constexpr int kWork = 1;
+
+DType compute_dtype(DType dtype) { return is_half(dtype) ? DType::float32 : dtype; }
+
+// A dense array seen as (outer, n, inner) around one axis.
+struct Slices {
+  index outer = 1, n = 1, inner = 1;
+};
+Slices slices_of(const Dims& shape, int axis) {
+  Slices s;
+  for (int i = 0; i < shape.rank; ++i) (i < axis ? s.outer : i == axis ? s.n : s.inner) *= shape[i];
+  return s;
+}
+
+struct Run {
+  SoftmaxFn fn;
+  Slices slices;
+  const char* x;
+  const char* g;
+  char* out;
+  index size, out_size, work_size;
+  bool reduces;  // one result per slice instead of n
+
+  void operator()() const {
+    const auto [outer, n, inner] = slices;
+    const bool columns = inner > 1;
+    // Rows: one task is one row. Columns: one task is a group of adjacent slices.
+    const index tiles = columns ? (inner + kSoftmaxColumns - 1) / kSoftmaxColumns : 1;
+    const index per_task = std::max<index>(1, n * (columns ? std::min(inner, kSoftmaxColumns) : 1));
+    parallel_for(outer * tiles, std::max<index>(1, kChunk / per_task), [&](index begin, index end) {
+      void* work = work_size == 0 ? nullptr : scratch(kWork, static_cast<std::size_t>(n * work_size));
+      if (!columns) return call(begin, end - begin, 0, work);
+      for (index task = begin; task < end; ++task) {
+        const index c = task % tiles * kSoftmaxColumns;
+        call(task / tiles, std::min(kSoftmaxColumns, inner - c), c, work);
+      }
+    });
+  }
+
+  void call(index first, index count, index c, void* work) const {
+    const index from = first * slices.n * slices.inner + c;
+    const index to = reduces ? first * slices.inner + c : from;
+    fn({x + from * size, g == nullptr ? nullptr : g + from * size, out + to * out_size, work, count, slices.n,
+        slices.inner});
+  }
+};
+
+void start(const char* name, SoftmaxOp op, const Array& x, const Array* g, int axis, const Array& out) {
+  if (out.size() == 0) return;
+  const auto& kernels = softmax_kernels(x.device);
+  Run run{};
+  run.slices = slices_of(x.shape, axis);
+  const int row = static_cast<int>(op), type = static_cast<int>(x.dtype);
+  const bool columns = run.slices.inner > 1;
+  run.fn = columns ? kernels.columns[row][type] : kernels.rows[row][type];
+  run.x = x.ptr<char>();
+  run.g = g == nullptr ? nullptr : g->ptr<char>();
+  run.out = out.ptr<char>();
+  run.size = item_size(x.dtype);
+  run.out_size = item_size(out.dtype);
+  run.reduces = op == SoftmaxOp::logsumexp;
+  // Exponentials of one row, or of one vector (at most 64 bytes) of columns.
+  if (op == SoftmaxOp::softmax && columns) run.work_size = 64;
+  if (op == SoftmaxOp::softmax && !columns && is_half(x.dtype)) run.work_size = 4;
+  const double elements = static_cast<double>(x.size());
+  const double bytes = static_cast<double>(x.nbytes() + out.nbytes() + (g == nullptr ? 0 : g->nbytes()));
+  launch(name, Work{elements * 12, bytes}, {&x, g}, {&out}, run);
+}
+
+Array forward(const char* name, SoftmaxOp op, const Array& input, index axis_argument) {
+  require_floating(name, "x", input);
+  require_min_rank(name, "x", input, 1);
+  const int axis = check_axis(name, axis_argument, input.rank());
+  const Array x = dense(input);
+  Array out = Array::empty(x.shape, x.dtype);
+  start(name, op, x, nullptr, axis, out);
+  return out;
+}
+
+Array backward(const char* name, SoftmaxOp op, const Array& output, const Array& gradient, index axis_argument) {
+  require_floating(name, "y", output);
+  require_min_rank(name, "y", output, 1);
+  require_same_dtype(name, "g", gradient, "y", output);
+  require_shape(name, "g", gradient, output.shape, " (shape of 'y')");
+  const int axis = check_axis(name, axis_argument, output.rank());
+  const Array y = dense(output), g = dense(gradient);
+  Array out = Array::empty(y.shape, y.dtype);
+  start(name, op, y, &g, axis, out);
+  return out;
+}
+
+}  // namespace
+
+Array softmax(const Array& x, index axis) { return forward("softmax", SoftmaxOp::softmax, x, axis); }
+Array log_softmax(const Array& x, index axis) { return forward("log_softmax", SoftmaxOp::log_softmax, x, axis); }
+Array softmax_backward(const Array& y, const Array& g, index axis) {
+  return backward("softmax_backward", SoftmaxOp::softmax_backward, y, g, axis);
+}
+Array log_softmax_backward(const Array& y, const Array& g, index axis) {
+  return backward("log_softmax_backward", SoftmaxOp::log_softmax_backward, y, g, axis);
+}
+
+Array logsumexp(const Array& input, index axis_argument, bool keepdims) {
+  require_floating("logsumexp", "x", input);
+  require_min_rank("logsumexp", "x", input, 1);
+  const int axis = check_axis("logsumexp", axis_argument, input.rank());
+  const Array x = dense(input);
+  Dims shape;
+  for (int i = 0; i < x.rank(); ++i) {
+    if (i != axis) shape.push(x.shape[i]);
+    if (i == axis && keepdims) shape.push(1);
+  }
+  const Array out = Array::empty(shape, compute_dtype(x.dtype));
+  start("logsumexp", SoftmaxOp::logsumexp, x, nullptr, axis, out);
+  return out.dtype == x.dtype ? out : cast(out, x.dtype);
+}
+
+}  // namespace mlext

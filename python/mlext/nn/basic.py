@@ -1,0 +1,163 @@
+"""Layers without parameters: dropout, changes of shape, any function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from mlext import functional as F
+from mlext.nn.module import Module
+from mlext.random import Generator, resolve
+
+
+class Dropout(Module):
+    """While training, set elements to 0 with probability ``p``; scale others by ``1 / (1 - p)``.
+
+    Parameters
+    ----------
+    p : float
+        Probability of 0, in [0, 1].
+    rng : Generator or int, optional
+        Source of randomness; the default generator if not given.
+
+    Raises
+    ------
+    ValueError
+        If ``p`` is outside [0, 1] or NaN.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> ml.nn.Dropout(0.5).eval()(ml.ones(3))
+    Tensor([1., 1., 1.])
+
+    References
+    ----------
+    Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
+    """
+
+    def __init__(self, p: float = 0.5, *, rng: Generator | int | None = None) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout: argument 'p': expected a probability in [0, 1], got {p}")
+        self.p = p
+        self.rng = None if rng is None else resolve(rng)
+
+    def forward(self, x: Any) -> Any:
+        """Apply the layer."""
+        return F.dropout(x, self.p, self.training, rng=self.rng)
+
+    def extra_repr(self) -> str:
+        """Show the probability."""
+        return f"p={self.p}"
+
+
+class Flatten(Module):
+    """Join the axes from ``start_dim`` to ``end_dim`` into one.
+
+    Parameters
+    ----------
+    start_dim, end_dim : int
+        First and last axis to join.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> ml.nn.Flatten()(ml.ones(2, 3, 4)).shape
+    (2, 12)
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def forward(self, x: Any) -> Any:
+        """Apply the layer."""
+        first = self._axis("start_dim", self.start_dim, x)
+        last = self._axis("end_dim", self.end_dim, x)
+        if last < first:
+            raise ValueError(
+                f"flatten: argument 'end_dim': expected axis {first} ('start_dim') or later, got {self.end_dim}"
+            )
+        joined = math.prod(x.shape[first : last + 1])
+        return F.reshape(x, (*x.shape[:first], joined, *x.shape[last + 1 :]))
+
+    def _axis(self, name: str, axis: int, x: Any) -> int:
+        if not -x.ndim <= axis < x.ndim:
+            raise IndexError(f"flatten: argument '{name}': expected {-x.ndim} to {x.ndim - 1}, got {axis}")
+        return axis % x.ndim  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        """Show the axes."""
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Identity(Module):
+    """The input as it is."""
+
+    def forward(self, x: Any) -> Any:
+        """Return ``x``."""
+        return x
+
+
+class Lambda(Module):
+    """Any function of Tensors as a module.
+
+    Parameters
+    ----------
+    function : callable
+        Takes and returns Tensors.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> ml.nn.Lambda(lambda x: x * 2)(ml.ones(2))
+    Tensor([2., 2.])
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"Lambda: argument 'function': expected a callable, got {type(function).__name__}")
+        self.function = function
+
+    def forward(self, *inputs: Any) -> Any:
+        """Call the function."""
+        return self.function(*inputs)
+
+    def extra_repr(self) -> str:
+        """Show the name of the function."""
+        return getattr(self.function, "__name__", repr(self.function))
+
+
+class Residual(Module):
+    """A module and a way around it.
+
+        y = x + module(x)
+
+    Parameters
+    ----------
+    module : Module
+        Its output must have the shape of its input.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> ml.nn.Residual(ml.nn.Identity())(ml.ones(2))
+    Tensor([2., 2.])
+
+    References
+    ----------
+    He et al. 2016, "Deep residual learning for image recognition".
+    """
+
+    def __init__(self, module: Module) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(f"Residual: argument 'module': expected a Module, got {type(module).__name__}")
+        self.module = module
+
+    def forward(self, x: Any) -> Any:
+        """Add the output to the input."""
+        out = self.module(x)
+        if out.shape != x.shape:
+            raise ValueError(f"residual: expected an output of shape {x.shape}, as the input, got {out.shape}")
+        return x + out

@@ -1,0 +1,61 @@
+"""Layers: (name, how to make one in a dtype, input shapes)."""
+
+import mlext as ml
+from mlext import nn
+
+# Activations whose arguments have defaults: name, and arguments other than the default.
+ACTIVATIONS = [
+    ("ReLU", {}),
+    ("ReLU6", {}),
+    ("LeakyReLU", {"negative_slope": 0.2}),
+    ("ELU", {"alpha": 1.5}),
+    ("CELU", {"alpha": 0.7}),
+    ("SELU", {}),
+    ("GELU", {"approximate": "tanh"}),
+    ("SiLU", {}),
+    ("Mish", {}),
+    ("Sigmoid", {}),
+    ("LogSigmoid", {}),
+    ("Hardsigmoid", {}),
+    ("Hardswish", {}),
+    ("Tanh", {}),
+    ("Hardtanh", {"min_val": -0.5, "max_val": 0.75}),
+    ("Softplus", {"beta": 2.0}),
+    ("Softsign", {}),
+    ("Softshrink", {"lambd": 0.3}),
+    ("Softmax", {"dim": 0}),
+    ("LogSoftmax", {"dim": 0}),
+]
+
+LAYERS = [
+    ("Linear", lambda dtype: nn.Linear(5, 3, dtype=dtype, rng=1), [(4, 5)]),
+    ("Linear, one row", lambda dtype: nn.Linear(5, 3, dtype=dtype, rng=1), [(5,)]),
+    ("Linear, three axes", lambda dtype: nn.Linear(5, 3, dtype=dtype, rng=1), [(2, 4, 5)]),
+    ("Linear, no bias", lambda dtype: nn.Linear(5, 3, bias=False, dtype=dtype, rng=1), [(4, 5)]),
+    *[
+        (
+            f"Linear, {name}",
+            lambda dtype, n=name: nn.Linear(5, 3, activation=n, dtype=dtype, rng=1),
+            [(4, 5)],
+        )
+        for name in ("relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu")
+    ],
+    ("Bilinear", lambda dtype: nn.Bilinear(3, 4, 2, dtype=dtype, rng=1), [(6, 3), (6, 4)]),
+    ("PReLU", lambda dtype: nn.PReLU(dtype=dtype), [(4, 5)]),
+    ("PReLU, per channel", lambda dtype: nn.PReLU(5, 0.1, dtype=dtype), [(4, 5)]),
+    ("Flatten", lambda dtype: nn.Flatten(), [(2, 3, 4)]),
+    ("Identity", lambda dtype: nn.Identity(), [(2, 3)]),
+    ("Lambda", lambda dtype: nn.Lambda(lambda x: x * x), [(2, 3)]),
+    ("Residual", lambda dtype: nn.Residual(nn.Linear(5, 5, dtype=dtype, rng=1)), [(4, 5)]),
+    (
+        "Sequential",
+        lambda dtype: nn.Sequential(
+            nn.Linear(5, 7, dtype=dtype, rng=1), nn.Tanh(), nn.Linear(7, 2, dtype=dtype, rng=2)
+        ),
+        [(4, 5)],
+    ),
+    *[(name, lambda dtype, n=name, k=kw: getattr(nn, n)(**k), [(6, 5)]) for name, kw in ACTIVATIONS],
+]
+
+IDS = [row[0] for row in LAYERS]
+DTYPES = [ml.float32, ml.float64]

@@ -1,0 +1,32 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from mlext import _C
+
+
+@pytest.fixture(params=_C.levels())
+def level(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the test once per ISA level of this CPU."""
+    before = _C.get_isa()
+    _C.set_isa(request.param)
+    yield request.param
+    _C.set_isa(before)
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Set the number of threads; it is as before after the test."""
+    before = _C.get_num_threads()
+    yield _C.set_num_threads
+    _C.set_num_threads(before)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
