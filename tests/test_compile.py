@@ -241,3 +241,57 @@ def test_weights_changed_between_calls_are_seen():
     f(x)
     ml._C.copy_(next(iter(model.parameters())), 0.0)
     assert np.array_equal(f(x).numpy(), model(x).detach().numpy())
+
+
+def test_predict_replays_in_evaluation_mode():
+    model, opt = build("sgd", dropout=0.5)
+    x, y = batches(1)[0]
+    with model.evaluating():
+        expected = model(x).detach().numpy()
+    for _ in range(3):
+        got = model.predict(x)
+        assert isinstance(got, np.ndarray)
+        assert np.array_equal(got, expected)
+    assert model.training
+    losses.cross_entropy(model(x), y).backward()
+    opt.step()
+    with model.evaluating():
+        changed = model(x).detach().numpy()
+    assert not np.array_equal(changed, expected)
+    assert np.array_equal(model.predict(x), changed)
+    assert np.array_equal(model.predict(x, batch_size=3), changed)
+    assert np.array_equal(got, expected), "what was returned stays what it was"
+
+
+def test_predict_sees_a_module_that_changes():
+    class Scaled(nn.Module):
+        def __init__(self):
+            self.factor = 2.0
+            self.calls = 0
+
+        def forward(self, x):
+            return x * self.factor
+
+    class Counting(Scaled):
+        def forward(self, x):
+            self.calls += 1
+            return x * float(self.calls)
+
+    class Reading(nn.Module):
+        def forward(self, x):
+            return x * 2.0 if x.sum() > 0.0 else x
+
+    scaled, x = Scaled(), np.ones(3, np.float32)
+    assert scaled.predict(x).tolist() == [2.0] * 3
+    scaled.factor = 5.0
+    assert scaled.predict(x).tolist() == [5.0] * 3
+    counting = Counting()
+    assert [counting.predict(x)[0] for _ in range(4)] == [1.0, 2.0, 3.0, 4.0]
+    reading = Reading()
+    assert [reading.predict(s * x)[0] for s in (1, -1, 1)] == [2.0, -1.0, 2.0]
+
+
+def test_predict_takes_any_number_of_shapes():
+    model, _ = build("sgd")
+    for n in range(1, 60):
+        assert model.predict(np.ones((n, 6), np.float32)).shape == (n, 3)

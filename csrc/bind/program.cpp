@@ -48,6 +48,7 @@ struct CompiledObject {
   vectorcallfunc vectorcall;
   PyObject* miss;
   std::vector<std::unique_ptr<Entry>>* entries;
+  bool as_numpy;  // outputs are ndarrays
 };
 
 bool same_constant(PyObject* a, PyObject* b) {
@@ -98,7 +99,11 @@ Array copy_out(const Array& from) {
   return out;
 }
 
-PyObject* run_entry(Entry& entry, PyObject* const* args) {
+PyObject* give_out(const Array& from, bool as_numpy) {
+  return as_numpy ? to_ndarray(copy_out(from)) : new_tensor(copy_out(from));
+}
+
+PyObject* run_entry(Entry& entry, PyObject* const* args, bool as_numpy) {
   std::unique_lock guard(entry.busy, std::try_to_lock);
   if (!guard.owns_lock()) {
     py::gil_scoped_release release;
@@ -115,9 +120,9 @@ PyObject* run_entry(Entry& entry, PyObject* const* args) {
     auto* object = reinterpret_cast<ArrayObject*>(leaf.ptr());
     if (object->grad != grad.ptr()) Py_XSETREF(object->grad, Py_NewRef(grad.ptr()));
   }
-  if (entry.rebuild.is_none()) return new_tensor(copy_out(entry.outputs[0]));
+  if (entry.rebuild.is_none()) return give_out(entry.outputs[0], as_numpy);
   py::list outputs;
-  for (const Array& out : entry.outputs) outputs.append(py::reinterpret_steal<py::object>(new_tensor(copy_out(out))));
+  for (const Array& out : entry.outputs) outputs.append(py::reinterpret_steal<py::object>(give_out(out, as_numpy)));
   return entry.rebuild(outputs).release().ptr();
 }
 
@@ -129,7 +134,7 @@ PyObject* compiled_call(PyObject* callable, PyObject* const* args, std::size_t f
     const bool plain = names != nullptr || capturing() != nullptr;
     for (std::size_t i = 0; !plain && i < self->entries->size(); ++i) {
       Entry& entry = *(*self->entries)[i];
-      if (matches(entry, args, count)) return run_entry(entry, args);
+      if (matches(entry, args, count)) return run_entry(entry, args, self->as_numpy);
     }
     return PyObject_Vectorcall(self->miss, args, flags, names);
   } catch (...) {
@@ -139,11 +144,13 @@ PyObject* compiled_call(PyObject* callable, PyObject* const* args, std::size_t f
 
 PyObject* compiled_new(PyTypeObject* type, PyObject* args, PyObject*) {
   PyObject* miss = nullptr;
-  if (!PyArg_ParseTuple(args, "O:CompiledCall", &miss)) return nullptr;
+  int as_numpy = 0;
+  if (!PyArg_ParseTuple(args, "O|p:CompiledCall", &miss, &as_numpy)) return nullptr;
   auto* self = reinterpret_cast<CompiledObject*>(type->tp_alloc(type, 0));
   if (self == nullptr) return nullptr;
   self->vectorcall = compiled_call;
   self->miss = Py_NewRef(miss);
+  self->as_numpy = as_numpy != 0;
   self->entries = new std::vector<std::unique_ptr<Entry>>;
   return reinterpret_cast<PyObject*>(self);
 }
@@ -193,7 +200,7 @@ PyType_Slot kSlots[] = {
     {Py_tp_traverse, reinterpret_cast<void*>(compiled_traverse)},
     {Py_tp_clear, reinterpret_cast<void*>(compiled_clear)},
     {Py_tp_members, kMembers},
-    {Py_tp_doc, const_cast<char*>("CompiledCall(miss): replays what was captured, else calls miss.")},
+    {Py_tp_doc, const_cast<char*>("CompiledCall(miss, as_numpy=False): replays what was captured, else calls miss.")},
     {0, nullptr},
 };
 PyType_Spec kSpec = {"mlext._C.CompiledCall", sizeof(CompiledObject), 0,

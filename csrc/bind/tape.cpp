@@ -26,6 +26,60 @@ PyObject* alias(PyObject*, PyObject* value) {
   return new_tensor(array_of(value));
 }
 
+// parents(inputs): per input the node that made it, the leaf itself, or None if it wants no gradient.
+PyObject* parents(PyObject*, PyObject* inputs) {
+  if (!PyTuple_Check(inputs)) {
+    PyErr_SetString(PyExc_TypeError, "parents: argument 'inputs': expected a tuple");
+    return nullptr;
+  }
+  const Py_ssize_t count = PyTuple_GET_SIZE(inputs);
+  PyObject* out = PyTuple_New(count);
+  for (Py_ssize_t i = 0; out != nullptr && i < count; ++i) {
+    PyObject* x = PyTuple_GET_ITEM(inputs, i);
+    PyObject* parent = Py_None;
+    if (is_array(x) && reinterpret_cast<ArrayObject*>(x)->requires_grad) {
+      PyObject* node = reinterpret_cast<ArrayObject*>(x)->node;
+      parent = node == nullptr || node == Py_None ? x : node;
+    }
+    PyTuple_SET_ITEM(out, i, Py_NewRef(parent));
+  }
+  return out;
+}
+
+// versions(saved): the version of each Tensor's memory; None for what is no Tensor.
+PyObject* versions(PyObject*, PyObject* saved) {
+  if (!PyTuple_Check(saved)) {
+    PyErr_SetString(PyExc_TypeError, "versions: argument 'saved': expected a tuple");
+    return nullptr;
+  }
+  const Py_ssize_t count = PyTuple_GET_SIZE(saved);
+  PyObject* out = PyTuple_New(count);
+  for (Py_ssize_t i = 0; out != nullptr && i < count; ++i) {
+    PyObject* x = PyTuple_GET_ITEM(saved, i);
+    const bool counted = is_array(x) && array_of(x).buffer;
+    PyTuple_SET_ITEM(out, i, counted ? PyLong_FromUnsignedLongLong(array_of(x).buffer->version.load()) : Py_NewRef(Py_None));
+  }
+  return out;
+}
+
+// is_among(x, values): identity, where `in` would compare elements.
+PyObject* is_among(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  if (count != 2 || !PyTuple_Check(args[1])) {
+    PyErr_SetString(PyExc_TypeError, "is_among: expected an object and a tuple");
+    return nullptr;
+  }
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args[1]); ++i) {
+    if (PyTuple_GET_ITEM(args[1], i) == args[0]) Py_RETURN_TRUE;
+  }
+  Py_RETURN_FALSE;
+}
+
+PyMethodDef kParents = {"parents", parents, METH_O,
+                        "parents(inputs)\n--\n\nPer input its node, itself if a leaf, or None."};
+PyMethodDef kVersions = {"versions", versions, METH_O,
+                         "versions(saved)\n--\n\nPer Tensor the number of in-place writes to its memory so far."};
+PyMethodDef kIsAmong = {"is_among", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(is_among)), METH_FASTCALL,
+                        "is_among(x, values)\n--\n\nWhether x itself is one of the values."};
 PyMethodDef kTracks = {"tracks", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(tracks)), METH_FASTCALL,
                        "tracks(*values)\n--\n\nWhether the tape must record an op over these values."};
 PyMethodDef kAlias = {"alias", alias, METH_O,
@@ -34,7 +88,7 @@ PyMethodDef kAlias = {"alias", alias, METH_O,
 }  // namespace
 
 void bind_tape(py::module_& m) {
-  for (PyMethodDef* def : {&kTracks, &kAlias}) {
+  for (PyMethodDef* def : {&kTracks, &kAlias, &kParents, &kVersions, &kIsAmong}) {
     m.add_object(def->ml_name, py::reinterpret_steal<py::object>(PyCFunction_New(def, nullptr)));
   }
   m.def("grad_enabled", [] { return t_grad_enabled; });

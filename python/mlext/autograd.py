@@ -29,36 +29,38 @@ _sequence = itertools.count()
 class Node:
     """One recorded op: its parents, one backward function per parent, and the values those functions use."""
 
-    __slots__ = ("backward", "hooks", "op", "parents", "saved", "sequence")
+    __slots__ = ("backward", "hooks", "op", "parents", "saved", "sequence", "versions")
 
     def __init__(
         self,
         op: str,
         parents: tuple[Node | Tensor | None, ...],
         backward: tuple[Backward, ...],
-        saved: tuple[tuple[Tensor, int], ...],
+        saved: tuple[Any, ...],
+        versions: tuple[int | None, ...],
     ) -> None:
         self.op = op
         self.parents = parents
         self.backward = backward
         self.saved = saved
+        self.versions = versions
         self.hooks: list[Hook] | None = None
         self.sequence = next(_sequence)
 
-    def check_saved(self) -> None:
-        """Refuse to use a saved value that was written to since."""
-        for tensor, version in self.saved:
-            if tensor._version != version:
-                raise RuntimeError(
-                    f"backward: a {tensor.dtype} {tensor.shape} value that {self.op} saved for its gradient was changed "
-                    "in place after it was used; change a copy, or run backward() first"
-                )
+    def refuse(self) -> None:
+        """Say why this node cannot run: its values changed, or it ran before."""
+        if not self.backward:
+            raise RuntimeError(
+                f"backward: the graph through {self.op} was already used and freed; run the forward pass again"
+            )
+        raise RuntimeError(
+            f"backward: a value that {self.op} saved for its gradient was changed in place after it was used; change a "
+            "copy, or run backward() first"
+        )
 
     def release(self) -> None:
         """Let go of everything: a node runs once."""
-        self.parents = ()
-        self.backward = ()
-        self.saved = ()
+        self.parents = self.backward = self.saved = self.versions = ()
 
 
 def record(
@@ -73,23 +75,12 @@ def record(
     ``backward[i]`` maps the gradient of ``out`` to the gradient of ``inputs[i]`` and is called only if that input wants one.
     ``saved`` lists the tensors the functions use, so that an in-place change of one is noticed.
     """
-    parents = tuple([_parent(x) for x in inputs])
-    if saved:
-        versions: tuple[tuple[Any, int], ...] = tuple([(t, t._version) for t in saved if isinstance(t, _C.Array)])
-        # A backward function that uses `out` must not keep the node alive through it.
-        if any(t is out for t in saved):
-            out = _C.alias(out)
-    else:
-        versions = ()
-    out._node = Node(op, parents, backward, versions)
+    # A backward function that uses `out` must not keep the node alive through it.
+    if saved and _C.is_among(out, saved):
+        out = _C.alias(out)
+    out._node = Node(op, _C.parents(inputs), backward, saved, _C.versions(saved))
     out.requires_grad = True
     return out
-
-
-def _parent(x: Any) -> Node | Tensor | None:
-    if not isinstance(x, _C.Array) or not x.requires_grad:
-        return None
-    return x if x._node is None else x._node  # type: ignore[return-value]
 
 
 def keep(x: Any) -> Any:
@@ -128,31 +119,31 @@ def run_backward(root: Tensor, gradient: Tensor, sink: Callable[[Tensor, Tensor]
     while heap:
         node, g = pending.pop(-heapq.heappop(heap))
         try:
-            for parent, flow in _step(node, g):
-                if not isinstance(parent, Node):
-                    sink(parent, flow)
-                elif parent.sequence in pending:
-                    pending[parent.sequence] = (parent, _C.add(pending[parent.sequence][1], flow))
-                else:
-                    pending[parent.sequence] = (parent, flow)
-                    heapq.heappush(heap, -parent.sequence)
+            _step(node, g, pending, heap, sink)
         except Exception as error:
             error.add_note(f"while running the backward of {node.op}")
             raise
-        node.release()
 
 
-def _step(node: Node, g: Tensor) -> Iterator[tuple[Node | Tensor, Tensor]]:
-    if not node.backward:
-        raise RuntimeError(
-            f"backward: the graph through {node.op} was already used and freed; run the forward pass again"
-        )
-    node.check_saved()
+def _step(
+    node: Node, g: Tensor, pending: dict[int, tuple[Node, Tensor]], heap: list[int], sink: Callable[[Tensor, Tensor], None]
+) -> None:
+    if not node.backward or _C.versions(node.saved) != node.versions:
+        node.refuse()
     for hook in node.hooks or ():
         g = _run_hook(hook, g)
     for parent, backward in zip(node.parents, node.backward, strict=True):
-        if parent is not None:
-            yield parent, backward(g)
+        if parent is None:
+            continue
+        flow = backward(g)
+        if not isinstance(parent, Node):
+            sink(parent, flow)
+        elif parent.sequence in pending:
+            pending[parent.sequence] = (parent, _C.add(pending[parent.sequence][1], flow))
+        else:
+            pending[parent.sequence] = (parent, flow)
+            heapq.heappush(heap, -parent.sequence)
+    node.release()
 
 
 def _run_hook(hook: Hook, g: Tensor) -> Tensor:

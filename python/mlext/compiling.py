@@ -21,6 +21,8 @@ R = TypeVar("R")
 
 # A function that is captured this often is not being replayed: something in its signature never repeats.
 MAX_CAPTURES = 64
+# As many batch shapes of one module are kept for predict().
+MAX_SHAPES = 16
 
 
 class Input(Tensor):
@@ -112,35 +114,85 @@ class Compiled:
                 f"compile: {name} was captured {MAX_CAPTURES} times: shapes or plain arguments differ at every call. Pad "
                 "batches to one size, pass changing numbers as Tensors, or leave @mlext.compile out"
             )
-        return _capture(self.fn, self._call, args)
+        recording = _Recording(self.fn, args)
+        recording.add_to(self._call, recording.holds)
+        return recording.result(lambda out: out)
 
 
-def _capture(fn: Callable[..., Any], call: Any, args: tuple[Any, ...]) -> Any:
-    """Run ``fn`` under a recording and give ``call`` the entry that replays it."""
-    global _modes
-    program = _C.Program()
-    specs = [_spec(program, arg) for arg in args]
-    log = autograd.GradLog()
-    grad_mode = _C.grad_enabled()
-    _modes, autograd.grad_log = {}, log
-    program.begin()
-    try:
-        result = fn(*[value for _, value in specs])
-        outputs, rebuild = _flatten(result)
-    finally:
-        program.end()
-        modes, _modes, autograd.grad_log = _modes, None, None
+class _Recording:
+    """One run of a function under a recording, and the entry that comes of it."""
 
-    def holds() -> bool:
-        same = all(module._mode() == mode for module, mode in modes.values())
-        return same and bool(_C.grad_enabled() == grad_mode)
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        global _modes
+        self.program = _C.Program()
+        self.specs = [_spec(self.program, arg) for arg in args]
+        self.grad_mode = _C.grad_enabled()
+        _modes, autograd.grad_log = {}, autograd.GradLog()
+        self.program.begin()
+        try:
+            result = fn(*[value for _, value in self.specs])
+            self.outputs, self.rebuild = _flatten(result)
+        finally:
+            self.program.end()
+            self.modes, _modes = _modes, None
+            self.log, autograd.grad_log = autograd.grad_log, None
 
-    before = list(log.before.values())
-    after = [(leaf, leaf.grad) for leaf in log.after.values()]
-    _C.add_entry(call, program, specs, outputs, before, after, rebuild, holds)
-    # The caller's outputs must not be the memory that the next replay overwrites.
-    copies = [_C.cast(out, out.dtype) for out in outputs]
-    return copies[0] if rebuild is None else rebuild(copies)
+    def holds(self) -> bool:
+        """Whether the modes are those of the recording."""
+        same = all(module._mode() == mode for module, mode in self.modes.values())
+        return same and bool(_C.grad_enabled() == self.grad_mode)
+
+    def add_to(self, call: Any, holds: Callable[[], bool]) -> None:
+        """Have ``call`` replay this for arguments like those of the recording, as long as ``holds()``."""
+        before = list(self.log.before.values())
+        after = [(leaf, leaf.grad) for leaf in self.log.after.values()]
+        _C.add_entry(call, self.program, self.specs, self.outputs, before, after, self.rebuild, holds)
+
+    def result(self, take: Callable[[Tensor], Any]) -> Any:
+        """The outputs, copied: the next replay overwrites the memory they are in."""
+        copies = [take(_C.cast(out, out.dtype)) for out in self.outputs]
+        return copies[0] if self.rebuild is None else self.rebuild(copies)
+
+
+class Predictor:
+    """``module.predict`` for one batch: ndarrays in and out, in evaluation mode and off the tape, replayed if possible."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.replayable = True
+        self.call = _C.CompiledCall(self._miss, True)
+
+    def _miss(self, *inputs: Any) -> Any:
+        module = self.module
+        with module.evaluating():
+            if self.replayable and not _C.is_capturing() and not any(m._hooks for m in module.modules()):
+                if _C.entry_count(self.call) >= MAX_SHAPES:
+                    _C.clear_entries(self.call)
+                try:
+                    recording = _Recording(module, inputs)
+                except RuntimeError as error:
+                    # It reads values or has arrays of its own: run it as it is, now and from now on.
+                    if "compile:" not in str(error):
+                        raise
+                    self.replayable = False
+                else:
+                    if recording.holds():
+                        recording.add_to(self.call, lambda: _same_but_training(recording))
+                        return recording.result(lambda out: out.numpy())
+                    # It changes itself as it runs: a replay would not.
+                    self.replayable = False
+            return _numpy(module(*inputs))
+
+
+def _same_but_training(recording: _Recording) -> bool:
+    # predict() is always in evaluation mode: what mode the modules are in between calls does not matter.
+    return all(module._mode()[1:] == mode[1:] for module, mode in recording.modes.values())
+
+
+def _numpy(out: Any) -> Any:
+    if isinstance(out, (tuple, list)):
+        return tuple([_numpy(part) for part in out])
+    return out.numpy() if isinstance(out, Tensor) else out
 
 
 def _spec(program: Any, arg: Any) -> tuple[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from mlext.nn._door import positive_int
-from mlext.tensor import Tensor
 
 
 def split(inputs: tuple[Any, ...], batch_size: int) -> Iterator[tuple[Any, ...]]:
@@ -19,13 +18,6 @@ def split(inputs: tuple[Any, ...], batch_size: int) -> Iterator[tuple[Any, ...]]
         raise ValueError(f"predict: argument 'x': expected inputs of one length, got lengths {counts}")
     for start in range(0, max(1, counts[0]), batch_size):
         yield tuple([x[start : start + batch_size] for x in inputs])
-
-
-def to_numpy(out: Any) -> Any:
-    """Tensors, also in tuples, as ndarrays."""
-    if isinstance(out, (tuple, list)):
-        return tuple([to_numpy(part) for part in out])
-    return out.numpy() if isinstance(out, Tensor) else out
 
 
 def check_rows(out: Any, rows: int) -> None:

@@ -36,7 +36,8 @@ class Owner:
         old = vars(self).get(name)
         if isinstance(value, (Tensor, Owner)) or isinstance(old, (Tensor, Owner)):
             self._check_assignment(name, old, value)
-            self._note_change()
+        if value is not old:
+            self._note_change()  # what was captured may have used the old value
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:

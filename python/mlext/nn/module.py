@@ -180,18 +180,21 @@ class Module(Owner):
             If ``batch_size`` is not positive, or an output has not one entry per sample to be
             joined along.
         """
+        if "_predictor" not in vars(self):
+            vars(self)["_predictor"] = compiling.Predictor(self).call
+        predict = vars(self)["_predictor"]
         inputs = x if isinstance(x, tuple) else (x,)
-        with self.evaluating():
-            if batch_size is None:
-                return _batches.to_numpy(self._predict_batch(*inputs))
-            parts = []
-            for batch in _batches.split(inputs, batch_size):
-                parts.append(_batches.to_numpy(self._predict_batch(*batch)))
-                _batches.check_rows(parts[-1], len(batch[0]))
+        if batch_size is None:
+            return predict(*inputs)
+        parts = []
+        for batch in _batches.split(inputs, batch_size):
+            parts.append(predict(*batch))
+            _batches.check_rows(parts[-1], len(batch[0]))
         return _batches.join(parts)
 
-    def _predict_batch(self, *inputs: Any) -> Any:
-        return self(*inputs)
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields to copy: all but what replays predictions of this very module."""
+        return {name: value for name, value in vars(self).items() if name != "_predictor"}
 
     # ---- what it looks like ----------------------------------------------------------------------
 
