@@ -176,11 +176,11 @@ class Predictor:
                         raise
                     self.replayable = False
                 else:
-                    if recording.holds():
+                    # A module that changes itself as it runs is not replayed.
+                    self.replayable = recording.holds()
+                    if self.replayable:
                         recording.add_to(self.call, lambda: _same_but_training(recording))
-                        return recording.result(lambda out: out.numpy())
-                    # It changes itself as it runs: a replay would not.
-                    self.replayable = False
+                    return recording.result(lambda out: out.numpy())
             return _numpy(module(*inputs))
 
 
