@@ -10,22 +10,33 @@ template <class C>
 struct LogSum {
   C max, tail;
 };
-template <class C, class S>
-MLEXT_INLINE LogSum<C> log_sum_of(const S* x, index n) {
-  const C m = row_max<Vec<C>>(x, n);
-  return {m, row_log_sum<Vec<C>>(x, n, m)};
-}
 template <class C>
 MLEXT_INLINE LogSum<C> saved_log_sum(const CrossEntropyArgs& args, index r) {
   const C* stats = static_cast<const C*>(args.stats) + 2 * r;
   return {stats[0], stats[1]};
 }
-template <class C>
-MLEXT_INLINE void save_log_sum(const CrossEntropyArgs& args, index r, LogSum<C> s) {
-  C* stats = static_cast<C*>(args.stats) + 2 * r;
-  stats[0] = s.max;
-  stats[1] = s.tail;
+
+// Finds and saves the LogSum of every row, then calls loss(r, x, s) and stores what it returns.
+template <class S, class F>
+MLEXT_INLINE void each_loss(const CrossEntropyArgs& args, F loss) {
+  using C = typename Compute<S>::Type;
+  using V = Vec<C>;
+  const index n = args.classes, group = rows_per_log<V>(n);
+  C* stats = static_cast<C*>(args.stats);
+  C* losses = static_cast<C*>(args.loss);
+  for (index first = 0; first < args.rows; first += group) {
+    const index rows = args.rows - first < group ? args.rows - first : group;
+    const S* x = static_cast<const S*>(args.logits) + first * n;
+    C m[V::N], tail[V::N];
+    row_log_sums<V>(x, rows, n, m, tail);
+    for (index r = 0; r < rows; ++r) {
+      stats[2 * (first + r)] = m[r];
+      stats[2 * (first + r) + 1] = tail[r];
+      losses[first + r] = loss(first + r, x + r * n, LogSum<C>{m[r], tail[r]});
+    }
+  }
 }
+
 // log p = (x - max) - tail
 template <class V>
 MLEXT_INLINE V log_probability(V x, LogSum<typename V::Scalar> s) {
@@ -56,24 +67,16 @@ void labels_forward(const CrossEntropyArgs& args) {
   const index n = args.classes;
   const C* weight = static_cast<const C*>(args.weight);
   const C smoothing = static_cast<C>(args.smoothing);
-  for (index r = 0; r < args.rows; ++r) {
-    const S* x = static_cast<const S*>(args.logits) + r * n;
-    const LogSum<C> s = log_sum_of<C>(x, n);
-    save_log_sum(args, r, s);
+  each_loss<S>(args, [&](index r, const S* x, LogSum<C> s) {
     const index y = args.labels[r];
-    C loss = 0;
-    if (y >= 0) {
-      const C nll = (s.max - element(x + y)) + s.tail;
-      loss = (C(1) - smoothing) * (weight == nullptr ? nll : weight[y] * nll);
-    }
-    if (y >= 0 && smoothing != C(0)) {
-      const C rest = row_sum<V>(n, [&](index i, auto part) {
-        return weight_at<V>(weight, i, part) * log_probability(get<V>(x + i, part), s);
-      });
-      loss -= smoothing / static_cast<C>(n) * rest;
-    }
-    static_cast<C*>(args.loss)[r] = loss;
-  }
+    if (y < 0) return C(0);
+    const C nll = (s.max - element(x + y)) + s.tail;
+    const C loss = (C(1) - smoothing) * (weight == nullptr ? nll : weight[y] * nll);
+    if (smoothing == C(0)) return loss;
+    const C rest = row_sum<V>(
+        n, [&](index i, auto part) { return weight_at<V>(weight, i, part) * log_probability(get<V>(x + i, part), s); });
+    return loss - smoothing / static_cast<C>(n) * rest;
+  });
 }
 
 // dx[c] = k (p[c] ((1 - s) w[y] + s mean(w)) - s / C w[c] - [c = y] (1 - s) w[y])
@@ -105,9 +108,13 @@ void labels_backward(const CrossEntropyArgs& args) {
             part);
       });
     }
-    // Once more in the compute type: the half types would round twice.
-    V label = factor * exp(log_probability(V(element(x + y)), s)) - V(k * own);
-    if (smoothing != C(0)) label = label - V(k * each_class * (weight == nullptr ? C(1) : weight[y]));
+    // The label again: p - 1 by expm1, which is accurate where p is close to 1.
+    const V less = expm1(log_probability(V(element(x + y)), s));
+    V label = V(k * own) * less;
+    if (smoothing != C(0)) {
+      const C w = weight == nullptr ? C(1) : weight[y];
+      label += V(k * smoothing * static_cast<C>(args.weight_mean)) * (less + V(C(1))) - V(k * each_class * w);
+    }
     label.store(dx + y, 1);
   }
 }
@@ -125,18 +132,15 @@ void target_forward(const CrossEntropyArgs& args) {
   using C = typename Compute<S>::Type;
   using V = Vec<C>;
   const index n = args.classes;
-  for (index r = 0; r < args.rows; ++r) {
-    const S* x = static_cast<const S*>(args.logits) + r * n;
+  const V infinity(static_cast<C>(__builtin_inf()));
+  each_loss<S>(args, [&](index r, const S* x, LogSum<C> s) {
     const S* t = static_cast<const S*>(args.target) + r * n;
-    const LogSum<C> s = log_sum_of<C>(x, n);
-    save_log_sum(args, r, s);
-    static_cast<C*>(args.loss)[r] = row_sum<V>(n, [&](index i, auto part) {
+    return row_sum<V>(n, [&](index i, auto part) {
       const V wanted = target_at<V, S, C>(args, t, i, part);
       const V distance = -log_probability(get<V>(x + i, part), s);
-      const V infinity(static_cast<C>(__builtin_inf()));
       return select((wanted == V::zero()) & (distance == infinity), V::zero(), wanted * distance);
     });
-  }
+  });
 }
 
 // dx[c] = k (p[c] sum(w t') - w[c] t'[c])

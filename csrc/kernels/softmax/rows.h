@@ -11,11 +11,11 @@ MLEXT_INLINE C log_of(C x) {
   log(Vec<C>(x)).store(lanes);
   return lanes[0];
 }
-template <class C>
-MLEXT_INLINE C log1p_of(C x) {
-  C lanes[Vec<C>::N];
-  log1p(Vec<C>(x)).store(lanes);
-  return lanes[0];
+// exp of x <= 0: no upper bound to check.
+template <class T>
+MLEXT_INLINE Vec<T> exp_below(Vec<T> x) {
+  const auto [t, n, r] = reduce_exp(max(Vec<T>(ExpData<T>::kMin), x));
+  return scale(exp_polynomial(r), n);
 }
 
 // The type that sums and exponentials of S are computed in.
@@ -88,7 +88,8 @@ MLEXT_INLINE typename V::Scalar row_sum(index n, F term) {
   }
   for (; i + V::N <= n; i += V::N) a += term(i, Whole{});
   if (i < n) b += keep(term(i, n - i), V::zero(), n - i);
-  return static_cast<typename V::Scalar>(total + static_cast<double>(reduce_add((a + b) + (c + d))));
+  const auto rest = reduce_add((a + b) + (c + d));
+  return n < kBlock ? rest : static_cast<typename V::Scalar>(total + static_cast<double>(rest));
 }
 
 // The largest element; NaN is passed over (it comes back through the sum of exponentials).
@@ -108,20 +109,32 @@ MLEXT_INLINE typename V::Scalar row_max(const S* x, index n) {
   return reduce_max(max(max(a, b), max(c, d)));
 }
 
-// log of the sum of exp(x - m), m the maximum of the row. The maximal elements count as whole numbers and only the others
-// are added up: the logarithm is accurate relative to itself however close to 0 it is, and so is a small loss. NaN for an
-// infinite m.
+// How many rows share one logarithm: a vector of them while they stay in L1 together. The logarithm of one number takes
+// as long as the exponentials of 100, because nothing overlaps with it.
+template <class V>
+MLEXT_INLINE index rows_per_log(index n) {
+  return n <= 512 ? V::N : 1;
+}
+
+// For each row: its maximum m, and tail, the log of the sum of exp(x - m). The maximal elements count as whole numbers and
+// only the others are added up, so the logarithm is accurate relative to itself however close to 0 it is, and so is a
+// small loss. An infinite m makes NaN. m and tail have V::N elements, rows <= V::N.
 template <class V, class S>
-MLEXT_INLINE typename V::Scalar row_log_sum(const S* x, index n, typename V::Scalar m) {
+MLEXT_INLINE void row_log_sums(const S* x, index rows, index n, typename V::Scalar* m, typename V::Scalar* tail) {
   using C = typename V::Scalar;
-  V ties = V::zero();
-  const C others = row_sum<V>(n, [&](index i, auto part) {
-    const V v = get<V>(x + i, part);
-    const auto top = v == V(m);
-    ties += keep(select(top, V(C(1)), V::zero()), V::zero(), part);
-    return select(top, V::zero(), exp(v - V(m)));
-  });
-  return (m - m) + log1p_of(others + (reduce_add(ties) - C(1)));
+  for (index r = 0; r < rows; ++r, x += n) {
+    const V top(m[r] = row_max<V>(x, n));
+    V ties = V::zero();
+    const C others = row_sum<V>(n, [&](index i, auto part) {
+      const V v = get<V>(x + i, part);
+      ties += keep(select(v == top, V(C(1)), V::zero()), V::zero(), part);
+      return select(v == top, V::zero(), exp_below(v - top));
+    });
+    tail[r] = others + (reduce_add(ties) - C(1));
+  }
+  for (index r = rows; r < V::N; ++r) m[r] = tail[r] = C(0);
+  const V top = V::load(m);
+  ((top - top) + log1p(V::load(tail))).store(tail);
 }
 
 }  // namespace mlext::MLEXT_LEVEL

@@ -23,7 +23,7 @@ void softmax_rows(const SoftmaxArgs& args) {
     }
     const V m(row_max<V>(x, n));
     const C sum = row_sum<V>(n, [&](index i, auto part) {
-      const V v = exp(get<V>(x + i, part) - m);
+      const V v = exp_below(get<V>(x + i, part) - m);
       put(e + i, v, part);
       return v;
     });
@@ -37,13 +37,16 @@ template <class S>
 void log_softmax_rows(const SoftmaxArgs& args) {
   using C = typename Compute<S>::Type;
   using V = Vec<C>;
-  const index n = args.n;
-  for (index r = 0; r < args.count; ++r) {
-    const S* x = static_cast<const S*>(args.x) + r * n;
-    S* y = static_cast<S*>(args.out) + r * n;
-    const auto top = row_max<V>(x, n);
-    const V m(top), log_sum(row_log_sum<V>(x, n, top));
-    each<V>(n, [&](index i, auto part) { put(y + i, (get<V>(x + i, part) - m) - log_sum, part); });
+  const index n = args.n, group = rows_per_log<V>(n);
+  for (index first = 0; first < args.count; first += group) {
+    const index rows = args.count - first < group ? args.count - first : group;
+    C m[V::N], tail[V::N];
+    row_log_sums<V>(static_cast<const S*>(args.x) + first * n, rows, n, m, tail);
+    for (index r = 0; r < rows; ++r) {
+      const S* x = static_cast<const S*>(args.x) + (first + r) * n;
+      S* y = static_cast<S*>(args.out) + (first + r) * n;
+      each<V>(n, [&](index i, auto part) { put(y + i, (get<V>(x + i, part) - V(m[r])) - V(tail[r]), part); });
+    }
   }
 }
 
@@ -131,7 +134,7 @@ MLEXT_INLINE void column_slices(const SoftmaxArgs& args, index c, Part part) {
     C* e = static_cast<C*>(args.work);
     const V m = column_max<V>(x, n, step, part);
     const V sum = column_sum<V>(n, [&](index i) {
-      const V v = exp(at(x, i) - m);
+      const V v = exp_below(at(x, i) - m);
       v.store(e + i * V::N);
       return v;
     });
@@ -140,11 +143,11 @@ MLEXT_INLINE void column_slices(const SoftmaxArgs& args, index c, Part part) {
   } else if constexpr (op == SoftmaxOp::log_softmax) {
     const V m = column_max<V>(x, n, step, part);
     const V one(C(1));
-    V ties = V::zero();  // as in row_log_sum
+    V ties = V::zero();  // as in row_log_sums
     const V others = column_sum<V>(n, [&](index i) {
       const V v = at(x, i);
       ties += select(v == m, one, V::zero());
-      return select(v == m, V::zero(), exp(v - m));
+      return select(v == m, V::zero(), exp_below(v - m));
     });
     const V log_sum = (m - m) + log1p(others + (ties - one));
     for (index i = 0; i < n; ++i) to(i, (at(x, i) - m) - log_sum);

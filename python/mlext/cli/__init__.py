@@ -86,7 +86,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--dropout", type=float, default=0.0, metavar="P", help="dropout after each hidden layer (default: %(default)s)"
     )
     add("--label-smoothing", type=float, default=0.1, metavar="S", help="classification: (default: %(default)s)")
-    add("--epochs", type=int, default=30, help="(default: %(default)s)")
+    add("--epochs", type=int, default=20, help="(default: %(default)s)")
     add("--batch-size", type=int, default=32, help="(default: %(default)s)")
     add("--lr", type=float, default=None, help="learning rate (default: the optimizer's; adam 0.002)")
     add("--optimizer", default="adam", metavar="NAME", help="sgd, adam, adamw, rmsprop ... (default: %(default)s)")

@@ -1,0 +1,203 @@
+"""What the rows of bench/shapes/*.json mean: inputs, a float64 reference, how much work it is.
+
+An op is one class: `make(row, rng)` gives the inputs as a dict, `check(result, inputs)` holds a
+contestant's result against the reference in float64 and raises AssertionError, `work(row)` gives
+FLOPs and bytes (each array once in or out), `footprint(row)`, where it differs, the bytes of memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import reference
+
+U = 2.0**-24  # unit roundoff of float32
+Inputs = dict[str, Any]
+
+
+def array(result: Any) -> np.ndarray:
+    return np.asarray(result, dtype=np.float64)
+
+
+def assert_close(result: Any, expected: np.ndarray, tolerance: np.ndarray | float) -> None:
+    """Element by element; NaN fails."""
+    got = array(result)
+    assert got.shape == expected.shape, f"expected shape {expected.shape}, got {got.shape}"
+    assert (np.abs(got - expected) <= tolerance).all(), f"error {np.abs(got - expected).max():.3g}"
+
+
+def elements(row: Inputs) -> int:
+    return int(np.prod(row["shape"]))
+
+
+class Matmul:
+    """A row-major product n x k by k x m; the rows are BLAS calls (bench/shapes/gemm.json)."""
+
+    @staticmethod
+    def make(row: Inputs, rng: np.random.Generator) -> Inputs:
+        # Column-major C = op(A) op(B) is, row by row, C^T = op(B)^T op(A)^T: B holds the rows of x,
+        # A the weight.
+        m, n, k = row["m"], row["n"], row["k"]
+        x = rng.standard_normal((k, n) if row.get("trans_b") else (n, k), dtype=np.float32)
+        w = rng.standard_normal((m, k) if row.get("trans_a") else (k, m), dtype=np.float32)
+        return {
+            "a": x.T if row.get("trans_b") else x,
+            "b": w.T if row.get("trans_a") else w,
+            "tensors": row.get("tensors", False),
+        }
+
+    @staticmethod
+    def check(result: Any, inputs: Inputs) -> None:
+        a, b = inputs["a"], inputs["b"]
+        rows = np.unique(np.linspace(0, len(a) - 1, 8, dtype=int))  # all columns of a few rows
+        some, other = a[rows].astype(np.float64), b.astype(np.float64)
+        assert_close(np.asarray(result)[rows], some @ other, 32 * U * (np.abs(some) @ np.abs(other)))
+
+    @staticmethod
+    def work(row: Inputs) -> tuple[float, float]:
+        m, n, k = row["m"], row["n"], row["k"]
+        return 2.0 * m * n * k, 4.0 * (m * k + k * n + m * n)
+
+
+class Map:
+    """One output element per input element."""
+
+    @staticmethod
+    def make(row: Inputs, rng: np.random.Generator) -> Inputs:
+        x = rng.standard_normal(row["shape"], dtype=np.float32)
+        if row["op"] in ("log", "sqrt"):
+            x = np.abs(x) + np.float32(1e-3)
+        made = {"op": row["op"], "x": x}
+        if row["op"] in reference.BINARY:
+            shape = row.get("other", row["shape"])
+            made["y"] = rng.standard_normal(shape, dtype=np.float32)
+        return made
+
+    @staticmethod
+    def check(result: Any, inputs: Inputs) -> None:
+        wide = [inputs[k].astype(np.float64) for k in ("x", "y") if k in inputs]
+        expected = reference.MAPS[inputs["op"]](*wide)
+        assert_close(result, expected, 1e-5 * np.abs(expected) + 2e-6)
+
+    @staticmethod
+    def work(row: Inputs) -> tuple[float, float]:
+        arrays = 3 if row["op"] in reference.BINARY and "other" not in row else 2
+        return 0.0, 4.0 * arrays * elements(row)
+
+
+class Reduce:
+    @staticmethod
+    def make(row: Inputs, rng: np.random.Generator) -> Inputs:
+        return {
+            "op": row["op"],
+            "x": rng.standard_normal(row["shape"], dtype=np.float32),
+            "axis": row["axis"],
+        }
+
+    @staticmethod
+    def check(result: Any, inputs: Inputs) -> None:
+        x, axis = inputs["x"].astype(np.float64), inputs["axis"]
+        bound = 32 * U * np.maximum(np.abs(x).sum(axis), (x * x).sum(axis))
+        assert_close(result, np.asarray(reference.REDUCTIONS[inputs["op"]](x, axis), dtype=np.float64), bound)
+
+    @staticmethod
+    def work(row: Inputs) -> tuple[float, float]:
+        return 0.0, 4.0 * elements(row)
+
+
+class Softmax:
+    @staticmethod
+    def make(row: Inputs, rng: np.random.Generator) -> Inputs:
+        rows, columns = row["shape"]
+        return {
+            "op": row["op"],
+            "x": rng.standard_normal((rows, columns), dtype=np.float32) * 3,
+            "labels": rng.integers(0, columns, rows),
+        }
+
+    @staticmethod
+    def check(result: Any, inputs: Inputs) -> None:
+        log_p = reference.log_softmax(inputs["x"].astype(np.float64))
+        if inputs["op"] == "cross_entropy":
+            expected = -log_p[np.arange(len(log_p)), inputs["labels"]].mean()
+            return assert_close(result, np.asarray(expected), 1e-5 * abs(expected))
+        expected = np.exp(log_p) if inputs["op"] == "softmax" else log_p
+        assert_close(result, expected, 1e-5 * np.abs(expected) + 2e-7)
+
+    @staticmethod
+    def work(row: Inputs) -> tuple[float, float]:
+        return 0.0, 4.0 * elements(row) * (1 if row["op"] == "cross_entropy" else 2)
+
+
+class Update:
+    """One optimizer step over a list of tensors; the result is their new values, joined."""
+
+    @staticmethod
+    def make(row: Inputs, rng: np.random.Generator) -> Inputs:
+        def tensors() -> list[np.ndarray]:
+            return [rng.standard_normal(row["size"], dtype=np.float32) for _ in range(row["tensors"])]
+
+        return {"op": row["op"], "params": tensors(), "grads": tensors(), "lr": 1e-3}
+
+    @staticmethod
+    def check(result: Any, inputs: Inputs) -> None:
+        before = np.concatenate(inputs["params"]).astype(np.float64)
+        grad = np.concatenate(inputs["grads"]).astype(np.float64)
+        expected = reference.first_step(inputs["op"], before, grad, inputs["lr"])
+        assert_close(result, expected, 4 * U * (np.abs(before) + inputs["lr"] * (1 + np.abs(grad))))
+
+    @staticmethod
+    def work(row: Inputs) -> tuple[float, float]:
+        # Read: parameter, gradient, state. Written: parameter, state.
+        state = 1 if row["op"] == "sgd" else 2
+        return 0.0, 4.0 * row["size"] * row["tensors"] * (3 + 2 * state)
+
+    @staticmethod
+    def footprint(row: Inputs) -> float:
+        return 4.0 * row["size"] * row["tensors"] * (3 if row["op"] == "sgd" else 4)
+
+
+class Network:
+    """A dense network with ReLU between its layers: train it for a step, or predict with it."""
+
+    @staticmethod
+    def make(row: Inputs, rng: np.random.Generator) -> Inputs:
+        sizes = row["sizes"]
+        layers = []
+        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+            bound = fan_in**-0.5
+            weight = rng.uniform(-bound, bound, (fan_out, fan_in)).astype(np.float32)
+            layers.append((weight, rng.uniform(-bound, bound, fan_out).astype(np.float32)))
+        x = rng.standard_normal((row["batch"], sizes[0]), dtype=np.float32)
+        if row.get("loss") == "cross_entropy":
+            y = rng.integers(0, sizes[-1], row["batch"])
+        else:
+            y = rng.standard_normal((row["batch"], sizes[-1]), dtype=np.float32)
+        options = {k: row.get(k) for k in ("loss", "optimizer", "lr", "compiled")}
+        return {"layers": layers, "x": x, "y": y, **options}
+
+    @staticmethod
+    def check(result: Any, inputs: Inputs) -> None:
+        """`result` is the output of a prediction, or the list of the losses of the first steps."""
+        if inputs["optimizer"] is None:
+            expected = reference.predict(inputs["layers"], inputs["x"])
+            return assert_close(result, expected, 1e-5 * np.abs(expected) + 1e-5)
+        expected = np.asarray(reference.losses(inputs, steps=len(result)))
+        assert_close(result, expected, 1e-4 * expected)
+
+    @staticmethod
+    def work(row: Inputs) -> tuple[float, float]:
+        sizes = row["sizes"]
+        weights = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+        # Training: forward, and two products backward but for the first layer's input.
+        products = 3 * weights - sizes[0] * sizes[1] if row.get("optimizer") else weights
+        return 2.0 * row["batch"] * products, 4.0 * weights
+
+
+OPS: dict[str, Any] = {"matmul": Matmul, "train": Network, "predict": Network}
+OPS |= dict.fromkeys(reference.MAPS, Map)
+OPS |= dict.fromkeys(reference.REDUCTIONS, Reduce)
+OPS |= dict.fromkeys(("softmax", "log_softmax", "cross_entropy"), Softmax)
+OPS |= dict.fromkeys(("sgd", "adam"), Update)

@@ -1,0 +1,33 @@
+"""The contestants. Each module NAME_peer.py has
+
+setup(threads)   called once, in a fresh process
+build(op)        a function from an op's inputs to a call to be timed, or to (call, read) where
+                 read(call()) gives the result; None for an op it does not have
+
+A contestant whose package is not installed is left out with a line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+NAMES = ("mlext", "numpy", "torch", "jax", "onnxruntime", "sklearn")
+
+
+def load(name: str) -> ModuleType:
+    return importlib.import_module(f"peers.{name}_peer")
+
+
+def missing(name: str) -> list[str]:
+    """The packages that contestant `name` needs and that are not installed."""
+    needs = {"sklearn": ("sklearn",), "onnxruntime": ("onnxruntime", "onnx")}.get(name, (name,))
+    return [package for package in needs if importlib.util.find_spec(package) is None]
+
+
+# Contestants on top of a BLAS, and how that is told to use AVX-512 where it chooses AVX2 by itself.
+FORCED = {
+    "numpy": {"OPENBLAS_CORETYPE": "SkylakeX"},
+    "torch": {"MKL_ENABLE_INSTRUCTIONS": "AVX512"},
+}

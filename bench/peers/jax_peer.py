@@ -1,0 +1,110 @@
+"""JAX: everything under jit, results waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Inputs = dict[str, Any]
+
+MAPS: dict[str, Callable[..., Any]] = {
+    "relu": jax.nn.relu,
+    "exp": jnp.exp,
+    "log": jnp.log,
+    "sqrt": jnp.sqrt,
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+    "silu": jax.nn.silu,
+    "add": jnp.add,
+    "mul": jnp.multiply,
+    "softmax": lambda x: jax.nn.softmax(x, -1),
+    "log_softmax": lambda x: jax.nn.log_softmax(x, -1),
+}
+REDUCTIONS = {
+    "sum": jnp.sum,
+    "mean": jnp.mean,
+    "max": jnp.max,
+    "var": jnp.var,
+    "argmax": jnp.argmax,
+}
+
+
+def setup(threads: int) -> None:
+    """The environment of the process says how many threads (run.py)."""
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
+def _timed(fn: Callable[..., Any], *arrays: np.ndarray) -> Any:
+    compiled, arguments = jax.jit(fn), [jnp.asarray(a) for a in arrays]
+    return lambda: compiled(*arguments).block_until_ready()
+
+
+def matmul(inputs: Inputs) -> Any:
+    return _timed(jnp.matmul, inputs["a"], inputs["b"])
+
+
+def map_(inputs: Inputs) -> Any:
+    return _timed(MAPS[inputs["op"]], *[inputs[k] for k in ("x", "y") if k in inputs])
+
+
+def reduce(inputs: Inputs) -> Any:
+    fn, axis = REDUCTIONS[inputs["op"]], inputs["axis"]
+    return _timed(lambda x: fn(x, axis), inputs["x"])
+
+
+def mean_log_loss(logits: Any, labels: Any) -> Any:
+    log_p = jax.nn.log_softmax(logits)
+    return -jnp.take_along_axis(log_p, labels[:, None], 1).mean()
+
+
+def cross_entropy(inputs: Inputs) -> Any:
+    return _timed(mean_log_loss, inputs["x"], inputs["labels"])
+
+
+def forward(layers: Any, x: Any) -> Any:
+    for weight, bias in layers[:-1]:
+        x = jax.nn.relu(x @ weight.T + bias)
+    weight, bias = layers[-1]
+    return x @ weight.T + bias
+
+
+def train(inputs: Inputs) -> Any:
+    """SGD only: JAX has no optimizers of its own."""
+    if inputs["optimizer"] != "sgd":
+        return None
+    lr = inputs["lr"]
+
+    def loss_fn(layers: Any, x: Any, y: Any) -> Any:
+        out = forward(layers, x)
+        return ((out - y) ** 2).mean() if inputs["loss"] == "mse" else mean_log_loss(out, y)
+
+    @jax.jit
+    def step(layers: Any, x: Any, y: Any) -> Any:
+        loss, gradients = jax.value_and_grad(loss_fn)(layers, x, y)
+        return jax.tree.map(lambda p, g: p - lr * g, layers, gradients), loss
+
+    layers, x, y = jax.tree.map(jnp.asarray, inputs["layers"]), inputs["x"], inputs["y"]
+
+    def call() -> Any:
+        nonlocal layers
+        layers, loss = step(layers, x, y)
+        return loss.block_until_ready()
+
+    return call
+
+
+def predict(inputs: Inputs) -> Any:
+    layers, x, compiled = jax.tree.map(jnp.asarray, inputs["layers"]), inputs["x"], jax.jit(forward)
+    return lambda: np.asarray(compiled(layers, x))
+
+
+def build(op: str) -> Callable[[Inputs], Any] | None:
+    table = {"matmul": matmul, "train": train, "predict": predict, "cross_entropy": cross_entropy}
+    table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce)
+    return table.get(op)

@@ -1,0 +1,106 @@
+"""mlext itself: ndarrays in and out, or Tensors where the row says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import mlext as ml
+from mlext import functional as F
+
+Inputs = dict[str, Any]
+
+MAPS: dict[str, Callable[..., Any]] = {
+    "relu": F.relu,
+    "exp": F.exp,
+    "log": F.log,
+    "sqrt": F.sqrt,
+    "tanh": F.tanh,
+    "sigmoid": F.sigmoid,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, "tanh"),
+    "silu": F.silu,
+    "add": F.add,
+    "mul": F.mul,
+    "softmax": F.softmax,
+    "log_softmax": F.log_softmax,
+}
+REDUCTIONS = {"sum": F.sum, "mean": F.mean, "max": F.max, "var": F.var, "argmax": F.argmax}
+
+
+def setup(threads: int) -> None:
+    ml.set_num_threads(threads)
+
+
+def matmul(inputs: Inputs) -> Any:
+    a, b = inputs["a"], inputs["b"]
+    if inputs["tensors"]:
+        a, b = ml.tensor(a), ml.tensor(b)
+    matmul = F.matmul
+    return lambda: matmul(a, b)
+
+
+def map_(inputs: Inputs) -> Any:
+    fn, arguments = MAPS[inputs["op"]], [inputs[k] for k in ("x", "y") if k in inputs]
+    return lambda: fn(*arguments)
+
+
+def reduce(inputs: Inputs) -> Any:
+    fn, x, axis = REDUCTIONS[inputs["op"]], inputs["x"], inputs["axis"]
+    return lambda: fn(x, axis)
+
+
+def cross_entropy(inputs: Inputs) -> Any:
+    x, labels, loss = inputs["x"], inputs["labels"], ml.losses.cross_entropy
+    return lambda: loss(x, labels)
+
+
+def update(inputs: Inputs) -> Any:
+    params = [ml.Parameter(ml.tensor(p)) for p in inputs["params"]]
+    for p, g in zip(params, inputs["grads"], strict=True):
+        p.grad = ml.tensor(g)
+    if inputs["op"] == "sgd":
+        optimizer: Any = ml.optim.SGD(params, lr=inputs["lr"], momentum=0.9)
+    else:
+        optimizer = ml.optim.Adam(params, lr=inputs["lr"])
+    return optimizer.step, lambda _: np.concatenate([p.detach().numpy() for p in params])
+
+
+def network(inputs: Inputs) -> Any:
+    parts: list[Any] = []
+    for weight, bias in inputs["layers"]:
+        linear = ml.nn.Linear(weight.shape[1], weight.shape[0])
+        linear.load_state_dict({"weight": weight, "bias": bias})
+        parts += [linear, ml.nn.ReLU()]
+    return ml.nn.Sequential(*parts[:-1])
+
+
+def train(inputs: Inputs) -> Any:
+    model, x, y = network(inputs), inputs["x"], inputs["y"]
+    loss_fn = getattr(ml.losses, inputs["loss"])
+    make = {"sgd": ml.optim.SGD, "adam": ml.optim.Adam}[inputs["optimizer"]]
+    optimizer = make(model.parameters(), lr=inputs["lr"])
+
+    def step(x: Any, y: Any) -> Any:
+        loss = loss_fn(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    if inputs["compiled"]:
+        step = ml.compile(step)
+    return (lambda: step(x, y)), lambda loss: loss.item()
+
+
+def predict(inputs: Inputs) -> Any:
+    model, x = network(inputs), inputs["x"]
+    return lambda: model.predict(x)
+
+
+def build(op: str) -> Callable[[Inputs], Any] | None:
+    table = {"matmul": matmul, "train": train, "predict": predict, "cross_entropy": cross_entropy}
+    table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)
+    return table.get(op)

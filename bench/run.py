@@ -1,0 +1,287 @@
+"""Time mlext against other libraries, row by row.
+
+    python bench/run.py gemm elementwise --quick
+    python bench/run.py dense --threads 1 2 --json dense.json
+    python bench/run.py --readme
+
+Every result is checked against a float64 reference before it is timed. One thread: the contestants
+take turns in one process. Several threads: one contestant per process, processes alternating,
+because two spinning thread pools in one process ruin each other's timings. Contestants on top of a
+BLAS run twice: as they come, and told to use AVX-512, which on AMD they do not choose by
+themselves; the second run is a process of its own, with mlext in it again as the measure.
+Ratios are mlext's time over the peer's: below 1 mlext is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import importing
+import machine
+import peers
+import report
+import timing
+from ops import OPS
+
+HERE = Path(__file__).resolve().parent
+FAMILIES = {
+    "gemm": ["squares.json", "gemm.json"],
+    "elementwise": ["elementwise.json"],
+    "reduce": ["reduce.json"],
+    "softmax": ["softmax.json"],
+    "update": ["update.json"],
+    "overhead": ["overhead.json"],
+    "dense": ["dense.json"],
+    "import": [],
+}
+FORCED_SUFFIX = " avx512"
+ROUNDS = 3  # processes per contestant with several threads
+MAX_GFLOP = 20.0  # longer rows of bench/shapes/gemm.json are left out: seconds per call
+
+
+# ---- rows ----------------------------------------------------------------------------------------
+
+
+def rows(family: str, options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, row) of every row that the options ask for, each name once."""
+    seen = set()
+    for file in FAMILIES[family]:
+        path = HERE / "shapes" / file
+        for row in json.loads(path.read_text())["rows"] if path.exists() else []:
+            row = {"op": "matmul", **row} if family == "gemm" else row
+            wanted = row.get("readme") if options.readme else row.get("quick") or not options.quick
+            name = row_name(row)
+            if wanted and name not in seen and row.get("gflop", 0) <= MAX_GFLOP:
+                seen.add(name)
+                yield name, row
+
+
+def row_name(row: dict[str, Any]) -> str:
+    op = row["op"]
+    if op == "matmul":
+        marks = [m for m, on in (("W^T", row.get("trans_a")), ("x^T", row.get("trans_b"))) if on]
+        marks += ["Tensors"] if row.get("tensors") else []
+        return " ".join([f"matmul {row['n']}x{row['k']} @ {row['k']}x{row['m']}", *marks])
+    if "sizes" in row:
+        sizes = "-".join(map(str, row["sizes"]))
+        how = [row["optimizer"], "compiled" if row.get("compiled") else "eager"] if op == "train" else []
+        return " ".join([f"{op} {sizes} batch {row['batch']}", *how])
+    if "tensors" in row:
+        return f"{op} {row['tensors']} x {row['size']}"
+    shape = "x".join(map(str, row["shape"]))
+    extra = f" + {row['other'][0]}" if "other" in row else ""
+    return f"{op} {shape}{extra}" + (f" axis {row['axis']}" if "axis" in row else "")
+
+
+# ---- the child: one process that times some contestants ------------------------------------------
+
+
+def child(options: argparse.Namespace) -> None:
+    """Time the contestants named by --contestant and print the samples as JSON."""
+    threads = options.threads[0]
+    contestants = {}
+    for name in options.contestant.split(","):
+        contestants[name] = peers.load(name)
+        contestants[name].setup(threads)
+    found = {}
+    for name, row in rows(options.family[0], options):
+        calls = {}
+        for contestant, module in contestants.items():
+            call = checked_call(module, row, f"{contestant}: {name}")
+            if call is not None:
+                calls[contestant] = call
+        found[name] = timing.interleaved(
+            calls,
+            timing.clock_for(threads),
+            samples=9 if options.quick else 25,
+            sample_seconds=1e-3 if options.quick else 2e-3,
+            budget=0.5 if options.quick else 1.5,
+        )
+    print(json.dumps(found))
+
+
+def checked_call(module: Any, row: dict[str, Any], what: str) -> timing.Call | None:
+    """The call to be timed, None if the contestant lacks the op; AssertionError if it is wrong."""
+    build = module.build(row["op"])
+    if build is None:
+        return None
+    op = OPS[row["op"]]
+    inputs = op.make(row, np.random.default_rng(0))
+    try:
+        built = build(inputs)
+    except (KeyError, NotImplementedError):
+        return None
+    if built is None:
+        return None
+    call, read = built if isinstance(built, tuple) else (built, lambda result: result)
+    result = [float(read(call())) for _ in range(3)] if row["op"] == "train" else read(call())
+    try:
+        op.check(result, inputs)
+    except AssertionError as error:
+        raise AssertionError(f"{what}: wrong result: {error}") from None
+    return call
+
+
+# ---- the parent: processes, environments, merging ------------------------------------------------
+
+
+def environment(threads: int, forced: bool, preload: str | None) -> dict[str, str]:
+    env = dict(os.environ)
+    for name in ("OMP", "OPENBLAS", "MKL", "MLEXT"):
+        env[f"{name}_NUM_THREADS"] = str(threads)
+    env["NPROC"] = str(threads)  # the size of JAX's pool
+    if threads == 1:
+        env["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    if forced:
+        for settings in peers.FORCED.values():
+            env |= settings
+        if preload:
+            env["LD_PRELOAD"] = preload
+    return env
+
+
+def mkl_preload(folder: str) -> str | None:
+    """Build the library that makes MKL treat this CPU as Intel's; None without a C compiler."""
+    source, library = Path(folder, "intel.c"), Path(folder, "libintel.so")
+    source.write_text("int mkl_serv_intel_cpu_true(void) { return 1; }\n")
+    try:
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return str(library)
+
+
+def run_child(family: str, threads: int, names: list[str], env: dict[str, str], options: Any) -> dict[str, Any]:
+    command = [
+        sys.executable,
+        str(HERE / "run.py"),
+        family,
+        "--threads",
+        str(threads),
+        "--contestant",
+        ",".join(names),
+    ]
+    command += [flag for flag, on in (("--quick", options.quick), ("--readme", options.readme)) if on]
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"bench: {family}: the process for {', '.join(names)} ended with {done.returncode}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def processes(threads: int, names: list[str]) -> list[tuple[list[str], bool]]:
+    """(contestants, forced) of each process to run, in order."""
+    forced = [name for name in names if name in peers.FORCED]
+    if threads == 1:
+        return [(names, False)] + ([(["mlext", *forced], True)] if forced else [])
+    alone = [([name], False) for name in names] + [([name], True) for name in forced]
+    return alone * ROUNDS
+
+
+def measure(family: str, threads: int, names: list[str], options: Any, preload: str | None) -> list[dict[str, Any]]:
+    """One record per row: samples of each contestant, and the ratios."""
+    samples: dict[str, dict[str, list[float]]] = {}
+    for contestants, forced in processes(threads, names):
+        env = environment(threads, forced, preload)
+        for row, found in run_child(family, threads, contestants, env, options).items():
+            for name, values in found.items():
+                label = name + FORCED_SUFFIX if forced else name
+                samples.setdefault(row, {}).setdefault(label, []).extend(values)
+    known = dict(rows(family, options))
+    return [record(family, name, threads, known[name], found) for name, found in samples.items()]
+
+
+def record(
+    family: str, name: str, threads: int, row: dict[str, Any], samples: dict[str, list[float]]
+) -> dict[str, Any]:
+    op = OPS[row["op"]]
+    flops, bytes_ = op.work(row)
+    medians = {label: timing.median(values) for label, values in samples.items()}
+    ratios = {}
+    for label, value in medians.items():
+        if label.removesuffix(FORCED_SUFFIX) != "mlext":
+            # In one process with mlext: against its samples there.
+            ours = medians.get("mlext" + FORCED_SUFFIX) if label.endswith(FORCED_SUFFIX) else None
+            ratios[label] = (ours or medians["mlext"]) / value
+    return {
+        "family": family,
+        "row": name,
+        "threads": threads,
+        "flops": flops,
+        "bytes": bytes_,
+        "footprint": op.footprint(row) if hasattr(op, "footprint") else bytes_,
+        "reads_only": row["op"] in ("sum", "mean", "max", "var", "argmax", "cross_entropy"),
+        "readme": bool(row.get("readme")),
+        "median": medians,
+        "noise": {label: timing.noise(values) for label, values in samples.items()},
+        "ratio": ratios,
+    }
+
+
+def versions(names: list[str]) -> dict[str, str]:
+    from importlib import metadata
+
+    packages = {name: {"sklearn": "scikit-learn"}.get(name, name) for name in names if name != "mlext"}
+    return {name: metadata.version(package) for name, package in packages.items()}
+
+
+def parent(options: argparse.Namespace) -> None:
+    names = []
+    for name in peers.NAMES:
+        lacks = peers.missing(name)
+        if lacks:
+            print(f"{name}: left out, not installed: {', '.join(lacks)}")
+        else:
+            names.append(name)
+    families = list(FAMILIES) if options.readme else options.family
+    out: dict[str, Any] = {
+        "machine": machine.describe(),
+        "versions": versions(names),
+        "peaks": {},
+        "records": [],
+    }
+    report.print_machine(out)
+    with tempfile.TemporaryDirectory() as folder:
+        preload = mkl_preload(folder)
+        for threads in [1] if options.readme else options.threads:
+            out["peaks"][str(threads)] = machine.peaks(threads)
+            for family in families:
+                if family == "import":
+                    out["import"] = importing.measure(20)
+                    print(importing.text(out["import"]))
+                    continue
+                records = measure(family, threads, names, options, preload)
+                out["records"] += records
+                report.print_family(records, out["peaks"][str(threads)], out["machine"]["caches"])
+    if options.json:
+        options.json.write_text(json.dumps(out, indent=1) + "\n")
+    if options.readme:
+        report.write_readme(HERE.parent / "README.md", out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("family", nargs="*", choices=[[], *FAMILIES], metavar="FAMILY", help=", ".join(FAMILIES))
+    parser.add_argument("--quick", action="store_true", help="fewer rows and samples")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1], metavar="N")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write everything, for bench/compare.py")
+    parser.add_argument("--readme", action="store_true", help="measure README.md's rows and rewrite its table")
+    parser.add_argument("--contestant", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not options.family and not options.readme:
+        parser.error("name a family: " + ", ".join(FAMILIES))
+    child(options) if options.contestant else parent(options)
+
+
+if __name__ == "__main__":
+    main()
