@@ -191,9 +191,14 @@ def processes(threads: int, names: list[str]) -> list[tuple[list[str], bool]]:
 def measure(family: str, threads: int, names: list[str], options: Any, preload: str | None) -> list[dict[str, Any]]:
     """One record per row: samples of each contestant, and the ratios."""
     samples: dict[str, dict[str, list[float]]] = {}
+    idle: set[str] = set()  # contestants that have none of the family's ops
     for contestants, forced in processes(threads, names):
+        if idle.issuperset(contestants):
+            continue
         env = environment(threads, forced, preload)
-        for row, found in run_child(family, threads, contestants, env, options).items():
+        children = run_child(family, threads, contestants, env, options)
+        idle |= set(contestants).difference(*children.values())
+        for row, found in children.items():
             for name, values in found.items():
                 label = name + FORCED_SUFFIX if forced else name
                 samples.setdefault(row, {}).setdefault(label, []).extend(values)

@@ -426,9 +426,7 @@ def test_warp_equals_scipy(angle, factor):
         (data.zoom(x, factor), np.eye(2) / factor),
     ):
         for i in range(2):
-            expected = ndimage.affine_transform(
-                x[i], matrix, centre - matrix @ centre, order=1, mode="grid-constant"
-            )
+            expected = ndimage.affine_transform(x[i], matrix, centre - matrix @ centre, order=1, mode="grid-constant")
             assert (np.abs(got[i] - expected) <= 1e-12).all()
 
 

@@ -56,10 +56,7 @@ def test_embedded_defaults():
     assert digits.images.shape == (1797, 8, 8)
     assert np.bincount(digits.target).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     raw = datasets.load_diabetes(scaled=False)
-    assert (
-        raw.data[0].tolist()
-        == np.array([59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8598, 87], np.float32).tolist()
-    )
+    assert raw.data[0].tolist() == np.array([59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8598, 87], np.float32).tolist()
     with pytest.raises(AttributeError, match="images"):
         _ = raw.images
     digits.data[:] = 0  # every call gives fresh arrays
@@ -106,9 +103,7 @@ def assert_mnist(parts, arrays):
     assert (x.dtype, y.dtype, x.shape) == (np.uint8, np.int64, (7, 28, 28))
 
 
-@pytest.mark.parametrize(
-    ("code", "dtype"), [(8, "u1"), (9, "i1"), (0xB, "i2"), (0xC, "i4"), (0xD, "f4"), (0xE, "f8")]
-)
+@pytest.mark.parametrize(("code", "dtype"), [(8, "u1"), (9, "i1"), (0xB, "i2"), (0xC, "i4"), (0xD, "f4"), (0xE, "f8")])
 @pytest.mark.parametrize("shape", [(3,), (2, 3, 4), (0, 5)])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_idx(tmp_path, code, dtype, shape, compressed):
@@ -213,8 +208,7 @@ def cifar_files():
         images = RNG.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
         labels = RNG.integers(0, 10, 2).astype(np.uint8)
         records = [
-            bytes([label]) + image.transpose(2, 0, 1).tobytes()
-            for label, image in zip(labels, images, strict=True)
+            bytes([label]) + image.transpose(2, 0, 1).tobytes() for label, image in zip(labels, images, strict=True)
         ]
         files[name] = (b"".join(records), images, labels)
     return files
@@ -764,10 +758,7 @@ def test_image_folder_with_pillow(tmp_path):
     assert (loaded.data[0] == colour).all()
     assert (loaded.data[1] == colour[..., :1]).all()
     grey = datasets.load_image_folder(root, channels=1)
-    assert (
-        np.abs(grey.data[0, ..., 0] - np.asarray(image.fromarray(colour).convert("L"), int)).max()
-        <= 1
-    )
+    assert np.abs(grey.data[0, ..., 0] - np.asarray(image.fromarray(colour).convert("L"), int)).max() <= 1
     (root / "a" / "3.png").write_bytes((root / "a" / "1.png").read_bytes()[:50])
     with pytest.raises(FileFormatError, match="3.png"):
         datasets.load_image_folder(root)
@@ -795,9 +786,7 @@ def test_image_folder_problems(tmp_path):
         datasets.load_image_folder(root)
     write_pgm(root / "a" / "1.pgm", np.zeros((4, 5), np.uint8))
     write_pgm(root / "a" / "2.pgm", np.zeros((5, 4), np.uint8))
-    with pytest.raises(
-        ValueError, match=r"2.pgm has 5 x 4 pixels but .*1.pgm has 4 x 5; pass size"
-    ):
+    with pytest.raises(ValueError, match=r"2.pgm has 5 x 4 pixels but .*1.pgm has 4 x 5; pass size"):
         datasets.load_image_folder(root)
     for size in (0, -1, (3,), (3, 0), "ab"):
         with pytest.raises(ValueError, match="size"):
@@ -815,7 +804,5 @@ def test_resize():
     image = pytest.importorskip("PIL.Image")
     picture = RNG.integers(0, 256, (20, 30)).astype(np.uint8)
     for size in ((10, 15), (40, 45), (7, 61), (1, 1)):
-        theirs = np.asarray(
-            image.fromarray(picture).resize(size[::-1], image.Resampling.BILINEAR), int
-        )
+        theirs = np.asarray(image.fromarray(picture).resize(size[::-1], image.Resampling.BILINEAR), int)
         assert np.abs(resize(picture[..., None], size)[..., 0] - theirs).max() <= 1

@@ -12,8 +12,16 @@ X = np.ones((3, 4), np.float32)
 
 @pytest.mark.parametrize(
     "value",
-    [np.array(["1", "2"]), np.array([b"1"]), np.array(["2020-01-01"], "M8[D]"), np.zeros(2, "f4,i4"),
-     np.array([None, 1], object), np.zeros(2, np.complex64), np.zeros(2, np.int16), np.zeros(2, np.longdouble)],
+    [
+        np.array(["1", "2"]),
+        np.array([b"1"]),
+        np.array(["2020-01-01"], "M8[D]"),
+        np.zeros(2, "f4,i4"),
+        np.array([None, 1], object),
+        np.zeros(2, np.complex64),
+        np.zeros(2, np.int16),
+        np.zeros(2, np.longdouble),
+    ],
     ids=lambda v: str(v.dtype),
 )
 def test_dtypes_we_do_not_have(value):
@@ -53,7 +61,11 @@ def test_integers_where_floats_are_needed():
         (lambda: F.matmul(np.array(3, np.float32), X), ValueError, "matmul: argument 'a'"),
         (lambda: F.matmul(X, np.ones((5, 2), np.float32)), ValueError, r"matmul: argument 'b'.*4.*\(5, 2\)"),
         (lambda: F.matmul(np.ones((2, 3, 4), "f4"), np.ones((5, 4, 6), "f4")), ValueError, r"\(2,.*\(5,"),
-        (lambda: F.linear(X, np.ones((2, 4), "f4"), np.ones(5, "f4")), ValueError, r"linear: argument 'bias'.*\(2,\).*\(5,\)"),
+        (
+            lambda: F.linear(X, np.ones((2, 4), "f4"), np.ones(5, "f4")),
+            ValueError,
+            r"linear: argument 'bias'.*\(2,\).*\(5,\)",
+        ),
         (lambda: F.linear(X, np.ones((2, 5), "f4")), ValueError, "linear: argument 'weight'"),
         (lambda: F.linear(X, np.ones((2, 4), "f4"), activation="rleu"), ValueError, "activation"),
         (lambda: F.add(X, np.ones((2, 4), "f4")), ValueError, "do not broadcast"),

@@ -89,9 +89,7 @@ def test_bfloat16(tmp_path):
     assert loaded["w"].tolist() == [[1.0, 2.0]]
 
 
-@pytest.mark.parametrize(
-    "kind", ["swapped", "transposed", "reversed", "gap", "broadcast", "scalar"]
-)
+@pytest.mark.parametrize("kind", ["swapped", "transposed", "reversed", "gap", "broadcast", "scalar"])
 def test_any_layout(tmp_path, kind):
     x = np.arange(12, dtype=np.float32).reshape(3, 4)
     array = {
@@ -504,9 +502,7 @@ def test_kill_during_save_leaves_a_whole_file(tmp_path):
     rng = random.Random(1)
     seen = set()
     for _ in range(50):
-        process = subprocess.Popen(
-            [sys.executable, script, str(path)], env=environment(), stdout=subprocess.PIPE
-        )
+        process = subprocess.Popen([sys.executable, script, str(path)], env=environment(), stdout=subprocess.PIPE)
         assert process.stdout.readline() == b"saved\n"
         time.sleep(rng.random() * 0.02)
         process.send_signal(signal.SIGKILL)

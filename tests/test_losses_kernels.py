@@ -70,9 +70,7 @@ class Loss:
     target: str = "real"
 
     def __str__(self) -> str:
-        return "-".join(
-            [self.name, *(str(p) for p in self.parameters if not isinstance(p, np.ndarray))]
-        )
+        return "-".join([self.name, *(str(p) for p in self.parameters if not isinstance(p, np.ndarray))])
 
 
 POS_WEIGHT = np.array([0.5, 2.0, 3.0])
@@ -111,9 +109,7 @@ def draw(kind: str, shape: tuple[int, ...], dtype: Any, seed: int) -> np.ndarray
     return values[kind]().astype(dtype)
 
 
-def inputs(
-    loss: Loss, shape: tuple[int, ...], dtype: Any
-) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...]]:
+def inputs(loss: Loss, shape: tuple[int, ...], dtype: Any) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...]]:
     typed = tuple(p.astype(dtype) if isinstance(p, np.ndarray) else p for p in loss.parameters)
     return draw(loss.prediction, shape, dtype, 1), draw(loss.target, shape, dtype, 2), typed
 
@@ -216,9 +212,7 @@ def test_narrow_gradients_match_float64(level: str, loss: Loss, dtype: Any) -> N
         for of_target in (False, True):
             g = np.array(2, dtype)
             got = backward(p, t, None, g, "sum", *parameters, of_target)
-            expected = backward(
-                p.astype(float), t.astype(float), None, g.astype(float), "sum", *wide, of_target
-            )
+            expected = backward(p.astype(float), t.astype(float), None, g.astype(float), "sum", *wide, of_target)
             assert got.dtype == dtype
             assert (np.abs(got - expected) <= 64 * UNIT[dtype] * (np.abs(expected) + 1)).all()
 
@@ -253,9 +247,7 @@ def test_log_cosh_is_accurate_near_zero_and_far_away(level: str) -> None:
 
 def test_kl_div_of_impossible_targets_and_batchmean(level: str) -> None:
     p, t = np.log(np.full((4, 5), 0.2, np.float32)), np.eye(4, 5, dtype=np.float32)
-    assert (
-        np.abs(_C.kl_div(p, t, None, "none", False) - np.where(t == 1, np.log(5), 0)) <= 1e-6
-    ).all()
+    assert (np.abs(_C.kl_div(p, t, None, "none", False) - np.where(t == 1, np.log(5), 0)) <= 1e-6).all()
     assert abs(_C.kl_div(p, t, None, "batchmean", False) - np.log(5)) <= 1e-6
     grad = _C.kl_div_backward(p, t, None, np.array(1, np.float32), "batchmean", False, False)
     assert np.array_equal(grad, -t / 4)
@@ -301,11 +293,7 @@ def test_nll(weighted: bool, reduction: str) -> None:
             assert (np.abs(got - expected) <= 8 * UNIT[dtype] * (np.abs(expected) + 1)).all()
         g = np.ones((6, 5), dtype) if reduction == "none" else np.array(1, dtype)
         grad = _C.nll_backward(x, y, w, g, -100, reduction)
-        wanted = (
-            -np.eye(7)[np.maximum(y, 0)]
-            * own[..., None]
-            / (own.sum() if reduction == "mean" else 1)
-        )
+        wanted = -np.eye(7)[np.maximum(y, 0)] * own[..., None] / (own.sum() if reduction == "mean" else 1)
         assert (np.abs(grad - wanted) <= 4 * UNIT[dtype]).all()
     with pytest.raises(IndexError, match="nll: label 7 at position 0 is out of range"):
         _C.nll(x, np.full((6, 5), 7), None, -100, reduction)

@@ -218,6 +218,26 @@ def test_streaming_scores_with_options():
     assert accuracy.result() == 0.5
 
 
+def test_streaming_classes_give_what_the_functions_give():
+    rng = np.random.default_rng(3)
+    prediction, target = rng.standard_normal((30, 4)), rng.standard_normal((30, 4))
+    labels = rng.integers(0, 4, 30)
+    pairs = [
+        (metrics.MeanSquaredError(), metrics.mse, target),
+        (metrics.MeanAbsoluteError(), metrics.mae, target),
+        (metrics.RootMeanSquaredError(), metrics.rmse, target),
+        (metrics.R2(), metrics.r2, target),
+        (metrics.TopKAccuracy(2), lambda p, t: metrics.top_k_accuracy(p, t, 2), labels),
+    ]
+    for metric, function, wanted in pairs:
+        for part in (slice(0, 11), slice(11, 30)):
+            metric.update(prediction[part], wanted[part])
+        np.testing.assert_allclose(metric.result(), function(prediction, wanted), rtol=1e-12)
+    batches = metrics.BatchMean(lambda p, t: float(np.mean(p)), "mean")
+    batches.update(prediction, target)
+    np.testing.assert_allclose(batches.result(), prediction.mean())
+
+
 def test_get():
     for name in (
         "accuracy",

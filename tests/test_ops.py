@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-
-import mlext as ml
-from mlext import _C
 from tests.cases.ops import ALL, BINARY, ELEMENTWISE
 from tests.gradcheck import check_gradient
+
+import mlext as ml
+import mlext.functional as F
+from mlext import _C
 
 EPS = {np.float32: 2.0**-23, np.float64: 2.0**-52, "bfloat16": 2.0**-7, "float16": 2.0**-10}
 # Around every vector width of every level, and the empty and single cases.
@@ -149,12 +150,30 @@ def test_nan_goes_through(case):
     assert np.isnan(case.fn(x)).all()
 
 
+def test_logic(level):
+    a, b = np.array([True, True, False, False] * 9), np.array([True, False, True, False] * 9)
+    assert np.array_equal(F.logical_and(a, b), a & b)
+    assert np.array_equal(F.logical_or(a, b), a | b)
+    assert np.array_equal(F.logical_xor(a, b), a ^ b)
+    assert np.array_equal(F.logical_not(a), ~a)
+    assert np.array_equal((ml.tensor(a) & ml.tensor(b)).numpy(), a & b)
+    assert np.array_equal((~ml.tensor(a)).numpy(), ~a)
+
+
 def test_integers_wrap_and_compare(level):
     a = np.array([1, -2, 127, -128], np.int8)
     b = np.array([3, 5, 1, -1], np.int8)
     with np.errstate(over="ignore"):
-        for name, meaning in {"add": np.add, "sub": np.subtract, "mul": np.multiply, "maximum": np.maximum,
-                              "lt": np.less, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}.items():
+        for name, meaning in {
+            "add": np.add,
+            "sub": np.subtract,
+            "mul": np.multiply,
+            "maximum": np.maximum,
+            "lt": np.less,
+            "ge": np.greater_equal,
+            "eq": np.equal,
+            "ne": np.not_equal,
+        }.items():
             got = getattr(_C, name)(a, b)
             assert np.array_equal(got, meaning(a, b)), name
             assert got.dtype == meaning(a, b).dtype

@@ -224,11 +224,7 @@ def test_normal_mean_and_std(level):
     [(-2.0, 2.0), (0.5, 3.0), (-9.0, -4.0), (6.0, 7.0), (-math.inf, 0.3), (-math.inf, math.inf)],
 )
 def test_truncated_normal(low, high):
-    x = np.sort(
-        _C.random_truncated_normal(
-            make_state(5, 0), (20_000,), 0.0, 1.0, low, high, "float64"
-        ).numpy()
-    )
+    x = np.sort(_C.random_truncated_normal(make_state(5, 0), (20_000,), 0.0, 1.0, low, high, "float64").numpy())
     assert x[0] >= low
     assert x[-1] <= high
     if low > 0:  # the upper tail, where the probabilities have their digits
@@ -242,13 +238,9 @@ def test_truncated_normal(low, high):
 
 
 def test_truncated_normal_far_out_and_scaled():
-    far = _C.random_truncated_normal(
-        make_state(5, 0), (100,), 0.0, 1.0, 50.0, 51.0, "float32"
-    ).numpy()
+    far = _C.random_truncated_normal(make_state(5, 0), (100,), 0.0, 1.0, 50.0, 51.0, "float32").numpy()
     assert ((far >= 50) & (far <= 51)).all()
-    x = _C.random_truncated_normal(
-        make_state(5, 0), (1000,), 10.0, 0.02, 9.96, 10.04, "float32"
-    ).numpy()
+    x = _C.random_truncated_normal(make_state(5, 0), (1000,), 10.0, 0.02, 9.96, 10.04, "float32").numpy()
     assert ((x >= np.float32(9.96)) & (x <= np.float32(10.04))).all()
     assert abs(x.mean() - 10) < 0.003
 

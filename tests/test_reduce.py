@@ -74,20 +74,13 @@ def test_sums_around_the_vector_widths(level: str, n: int) -> None:
         for v, axes in ((x, 1), (np.ascontiguousarray(x.T), 0)):
             expected = exact_sum(v, axes, False)
             bound = 32 * SUM_UNIT[dtype] * np.abs(v.astype(float)).sum(axis=axes)
-            assert (
-                np.abs(_C.sum(v, axes, False) - expected)
-                <= bound + OUT_UNIT[dtype] * np.abs(expected)
-            ).all()
+            assert (np.abs(_C.sum(v, axes, False) - expected) <= bound + OUT_UNIT[dtype] * np.abs(expected)).all()
             squares = exact_sum(v.astype(float) ** 2, axes, False)
             if dtype != np.float16:
-                assert (
-                    np.abs(_C.sumsq(v, axes, False) - squares) <= 33 * SUM_UNIT[dtype] * squares
-                ).all()
+                assert (np.abs(_C.sumsq(v, axes, False) - squares) <= 33 * SUM_UNIT[dtype] * squares).all()
 
 
-@pytest.mark.parametrize(
-    "shape", [(1 << 20,), (200_000, 3), (3, 200_000), (50_000, 17), (5, 30_000, 2)]
-)
+@pytest.mark.parametrize("shape", [(1 << 20,), (200_000, 3), (3, 200_000), (50_000, 17), (5, 30_000, 2)])
 def test_long_sums_stay_within_32_units(level: str, shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(1).random(shape, dtype=np.float32)
     for axes in (None, *range(len(shape))):
@@ -168,11 +161,7 @@ def test_nan_and_infinities_reach_the_result_from_every_place(level: str, n: int
 @pytest.mark.parametrize("dtype", FLOATS + INTEGERS)
 def test_positions_are_of_the_first_extreme(level: str, dtype: Any) -> None:
     # Few distinct values: ties everywhere.
-    x = (
-        np.random.default_rng(5)
-        .integers(0, 2 if dtype == np.bool_ else 4, (6, 50, 21))
-        .astype(dtype)
-    )
+    x = np.random.default_rng(5).integers(0, 2 if dtype == np.bool_ else 4, (6, 50, 21)).astype(dtype)
     for v in layouts(x):
         for mine, theirs in ((_C.argmax, np.argmax), (_C.argmin, np.argmin)):
             for axis in (0, 1, 2, -1, None):
@@ -276,13 +265,9 @@ def test_empty_arrays(shape: tuple[int, ...]) -> None:
             assert np.isnan(_C.mean(x, axis, False)).all()
             assert np.isnan(_C.var(x, axis, False, 0)[0]).all()
             for op in (_C.max, _C.min):
-                with pytest.raises(
-                    ValueError, match=r"m(ax|in): argument 'x': expected at least one element"
-                ):
+                with pytest.raises(ValueError, match=r"m(ax|in): argument 'x': expected at least one element"):
                     op(x, axis, False)
-            with pytest.raises(
-                ValueError, match="argmax: argument 'x': expected at least one element"
-            ):
+            with pytest.raises(ValueError, match="argmax: argument 'x': expected at least one element"):
                 _C.argmax(x, axis, False)
         else:
             assert _C.max(x, axis, True).size == 0
@@ -321,9 +306,7 @@ def test_scalars() -> None:
 # ---- gradients' helpers --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "shape", [(4, 5, 6), (5, 6), (6,), (1, 6), (4, 1, 6), (4, 5, 1), (1, 1, 1), (), (1,), (5, 1)]
-)
+@pytest.mark.parametrize("shape", [(4, 5, 6), (5, 6), (6,), (1, 6), (4, 1, 6), (4, 5, 1), (1, 1, 1), (), (1,), (5, 1)])
 def test_sum_to_is_the_adjoint_of_broadcasting(level: str, shape: tuple[int, ...]) -> None:
     g = normal(4, 5, 6, dtype=np.float64)
     x = normal(*shape, dtype=np.float64, seed=1)

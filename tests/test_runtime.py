@@ -19,7 +19,11 @@ from mlext import _C
 
 def run(code, env=None, timeout=60):
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})},
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **(env or {})},
         check=False,
     )
 
@@ -52,7 +56,9 @@ def test_threads_from_the_environment(value, expected):
 
 @pytest.mark.parametrize("value", ["0", "-1", "abc", ""])
 def test_bad_thread_count_in_the_environment_is_not_fatal(value):
-    done = run("import mlext as ml; print(ml.get_num_threads() >= 1)", {"MLEXT_NUM_THREADS": value, "OMP_NUM_THREADS": value})
+    done = run(
+        "import mlext as ml; print(ml.get_num_threads() >= 1)", {"MLEXT_NUM_THREADS": value, "OMP_NUM_THREADS": value}
+    )
     assert done.stdout.strip() == "True"
 
 
@@ -77,7 +83,9 @@ expected = F.matmul(x, x)
 
 
 def test_fork_after_kernels_ran():
-    code = WORK + """
+    code = (
+        WORK
+        + """
 import os, signal
 for i in range(25):
     pid = os.fork()
@@ -89,11 +97,14 @@ for i in range(25):
 assert np.array_equal(F.matmul(x, x), expected)
 print("ok")
 """
+    )
     assert run(code, timeout=120).stdout.strip() == "ok"
 
 
 def test_fork_while_other_threads_run_kernels():
-    code = WORK + """
+    code = (
+        WORK
+        + """
 import os, signal, threading
 stop = threading.Event()
 def busy():
@@ -111,6 +122,7 @@ stop.set()
 [t.join() for t in threads]
 print("ok")
 """
+    )
     done = run(code, timeout=120)
     assert done.stdout.strip() == "ok", done.stderr
 
@@ -323,8 +335,12 @@ def test_signals_between_replays():
     f(x)
     threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     start = time.perf_counter()
-    with pytest.raises(KeyboardInterrupt):
+
+    def forever():
         while True:
             f(x)
+
+    with pytest.raises(KeyboardInterrupt):
+        forever()
     assert time.perf_counter() - start < 0.7
     assert f(x).shape == (10,)

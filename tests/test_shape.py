@@ -120,9 +120,7 @@ def test_a_view_of_an_ndarray_is_an_ndarray_that_keeps_it_alive():
     assert not _C.reshape(fixed, (12,)).flags.writeable
 
 
-@pytest.mark.parametrize(
-    ("shape", "wanted"), [((3, 1), (2, 3, 4)), ((), (2, 2)), ((1, 0), (5, 0)), ((4,), (4,))]
-)
+@pytest.mark.parametrize(("shape", "wanted"), [((3, 1), (2, 3, 4)), ((), (2, 2)), ((1, 0), (5, 0)), ((4,), (4,))])
 def test_broadcast_to(shape, wanted):
     x = numbered(*shape)
     same(_C.broadcast_to(tensor(x), wanted), np.broadcast_to(x, wanted))
@@ -232,9 +230,7 @@ def test_bad_views():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "shape", [(1, 70), (5, 4), (16, 16), (17, 33), (64, 3), (130, 257), (0, 5)]
-)
+@pytest.mark.parametrize("shape", [(1, 70), (5, 4), (16, 16), (17, 33), (64, 3), (130, 257), (0, 5)])
 def test_transposed_copies(level, dtype, shape):
     x = numbered(*shape, dtype=dtype)
     same(_C.dense(_C.permute(tensor(x), (1, 0))), np.ascontiguousarray(x.T))
@@ -292,9 +288,7 @@ def test_concat_checks():
 @pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])
 def test_pad(dtype, mode):
     x = (numbered(3, 4, 5) % 7).astype(dtype)
-    for before, after in itertools.product(
-        [(0, 0, 0), (2, 1, 3), (0, 3, 4)], [(0, 0, 0), (1, 3, 2)]
-    ):
+    for before, after in itertools.product([(0, 0, 0), (2, 1, 3), (0, 3, 4)], [(0, 0, 0), (1, 3, 2)]):
         widths = list(zip(before, after, strict=True))
         value = {"constant_values": 1} if mode == "constant" else {}
         expected = np.pad(x, widths, mode=mode, **value)
@@ -450,9 +444,7 @@ def test_take_backward(level, dtype, axis):
         assert np.array_equal(got.numpy().astype(np.float64), scattered(shape, i, g, axis))
 
 
-@pytest.mark.parametrize(
-    ("shape", "axis"), [((5000, 1), 0), ((5000,), 0), ((300, 256), 0), ((40, 30, 3), 1)]
-)
+@pytest.mark.parametrize(("shape", "axis"), [((5000, 1), 0), ((5000,), 0), ((300, 256), 0), ((40, 30, 3), 1)])
 def test_take_backward_does_not_depend_on_threads(level, shape, axis):
     rng = np.random.default_rng(0)
     i = rng.integers(0, shape[axis], 70_000 // int(np.prod(shape[axis + 1 :])))

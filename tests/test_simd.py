@@ -107,13 +107,7 @@ OPS: dict[str, Op] = {
 @pytest.mark.parametrize("op", OPS)
 def test_operation(level: str, op: str, dtype: Any, pages: list[GuardedPage]) -> None:
     """Every length around one and two vectors, every buffer ending at a guard page."""
-    arity = (
-        OPS[op].__code__.co_argcount
-        if hasattr(OPS[op], "__code__")
-        else 2
-        if op == "copysign"
-        else 1
-    )
+    arity = OPS[op].__code__.co_argcount if hasattr(OPS[op], "__code__") else 2 if op == "copysign" else 1
     lanes = lanes_of(level, dtype)
     for n in [*range(2 * lanes + 2), 250]:
         operands = [pages[k].end(sample(dtype, n, 100 * n + k)) for k in range(arity)]

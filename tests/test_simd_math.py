@@ -124,9 +124,7 @@ def ulp_error(got: Array, exact: Array) -> Array:
     with np.errstate(all="ignore"):
         rounded = exact.astype(got.dtype)
         _, exponent = np.frexp(exact)
-        unit = np.ldexp(
-            exact.dtype.type(1), np.maximum(exponent - info.nmant - 1, info.minexp - info.nmant)
-        )
+        unit = np.ldexp(exact.dtype.type(1), np.maximum(exponent - info.nmant - 1, info.minexp - info.nmant))
         error = (np.abs(got.astype(exact.dtype) - exact) / unit).astype(np.float64)
     special = ~np.isfinite(rounded) | ~np.isfinite(got)
     agree = (got == rounded) | (np.isnan(got) & np.isnan(exact))
@@ -246,9 +244,7 @@ def test_pow(level: str, dtype: Any) -> None:
         exact = np.power(widen(x), widen(y))
         error = ulp_error(run(level, "pow", x, y), exact)
     worst = np.argmax(error)
-    assert (error <= MAX_ULP["pow"][TYPES.index(dtype)]).all(), (
-        f"pow({x[worst]!r}, {y[worst]!r}): {error[worst]} ulp"
-    )
+    assert (error <= MAX_ULP["pow"][TYPES.index(dtype)]).all(), f"pow({x[worst]!r}, {y[worst]!r}): {error[worst]} ulp"
 
 
 @pytest.mark.slow

@@ -190,6 +190,18 @@ def test_small_losses_keep_their_relative_accuracy(level: str) -> None:
                 assert (np.abs(got - exact) <= RTOL[dtype] * exact).all()
 
 
+def test_gradients_of_confident_labels_keep_their_relative_accuracy(level: str) -> None:
+    x, y = np.array([[12, 0, 0], [0, 25, 0], [0, 0, 70]], np.float32), np.array([0, 1, 2])
+    for smoothing in (0.0, 0.5):
+        _, stats = _C.cross_entropy(x, y, None, -100, smoothing, "sum")
+        one = np.array(1, np.float32)
+        grad = _C.cross_entropy_backward(x, y, None, stats, one, -100, smoothing, "sum")
+        # p - (1 - s) - s / 3 at the label
+        others = 2 * np.exp(-x.max(axis=1).astype(float))
+        exact = smoothing * 2 / 3 - others / (1 + others)
+        assert (np.abs(grad[y, y] - exact) <= RTOL[np.float32] * np.abs(exact)).all()
+
+
 def test_softmax_gradients(level: str) -> None:
     x, g = normal(4, 7, 5, dtype=np.float64), normal(4, 7, 5, dtype=np.float64, seed=1)
     for axis in (0, 1, 2):

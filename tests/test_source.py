@@ -298,8 +298,6 @@ LONGER = {
     "csrc/bind/arrays.cpp": 420,
     "csrc/kernels/elementwise/elementwise.cpp": 460,
     "python/mlext/functional/arithmetic.py": 400,
-    "python/mlext/losses/classification.py": 450,
-    "python/mlext/nn/module.py": 450,
     "python/mlext/tensor.py": 420,
     "python/mlext/training/callbacks.py": 400,
     "python/mlext/training/trainer.py": 500,

@@ -91,10 +91,30 @@ def test_copy_and_pickle_protocol():
 
 
 INDEX_KEYS = [
-    0, -1, slice(1, 3), slice(None, None, 2), slice(None, None, -1), slice(3, 0, -2), slice(5, 2), Ellipsis, None,
-    (1, 2), (0, slice(1, 4)), (slice(None), 2), (Ellipsis, -1), (None, 1), (slice(1, 3), None, slice(None)),
-    (1, Ellipsis, 2), [0, 2, 0], (slice(None), [1, -1]), np.array([[0, 1], [2, 0]]), np.int64(1), (2, [0, 3]),
-    (None, 2, slice(None), None), (slice(1, 1),), (),
+    0,
+    -1,
+    slice(1, 3),
+    slice(None, None, 2),
+    slice(None, None, -1),
+    slice(3, 0, -2),
+    slice(5, 2),
+    Ellipsis,
+    None,
+    (1, 2),
+    (0, slice(1, 4)),
+    (slice(None), 2),
+    (Ellipsis, -1),
+    (None, 1),
+    (slice(1, 3), None, slice(None)),
+    (1, Ellipsis, 2),
+    [0, 2, 0],
+    (slice(None), [1, -1]),
+    np.array([[0, 1], [2, 0]]),
+    np.int64(1),
+    (2, [0, 3]),
+    (None, 2, slice(None), None),
+    (slice(1, 1),),
+    (),
 ]
 
 
@@ -104,6 +124,7 @@ def test_indexing_is_numpys(key):
     t = ml.tensor(x, requires_grad=True)
     got = t[key]
     assert np.array_equal(got.detach().numpy(), x[key])
+    assert np.array_equal(F.getitem(t.detach(), key).numpy(), x[key])
     seed = np.random.default_rng(0).standard_normal(x[key].shape)
     got.backward(seed)
     expected = np.zeros_like(x)
@@ -121,8 +142,15 @@ def test_boolean_indexing():
 
 @pytest.mark.parametrize(
     ("key", "message"),
-    [(5, "out of range"), ((0, 0, 0), "too many"), ((..., ...), "one ellipsis"), ("a", "expected ints"), ([9], "got 9 at position 0"),
-     (np.array([True]), "boolean index"), (1.5, "expected ints")],
+    [
+        (5, "out of range"),
+        ((0, 0, 0), "too many"),
+        ((..., ...), "one ellipsis"),
+        ("a", "expected ints"),
+        ([9], "got 9 at position 0"),
+        (np.array([True]), "boolean index"),
+        (1.5, "expected ints"),
+    ],
 )
 def test_bad_indices(key, message):
     with pytest.raises(IndexError, match=message):

@@ -154,9 +154,7 @@ def plain(name: str) -> Callable[..., None]:
 
 def adam(name: str) -> Callable[..., None]:
     door = getattr(_C, name)
-    return lambda p, g, s, h, t, found=None: door(
-        p, g, s[0], s[1], s[2] if len(s) == 3 else [], h, t, found
-    )
+    return lambda p, g, s, h, t, found=None: door(p, g, s[0], s[1], s[2] if len(s) == 3 else [], h, t, found)
 
 
 def sgd(nesterov: bool) -> Callable[..., None]:
@@ -170,9 +168,7 @@ def rmsprop(momentum: bool, centered: bool) -> Rule:
     def oracle(p, g, s, h, t):
         np_rmsprop(p, g, s, h, t, momentum, centered)
 
-    return Rule(
-        oracle, 1 + momentum + centered, [0.01, 0.9, 1e-8, 0.02, 0.8 if momentum else 0.0], call
-    )
+    return Rule(oracle, 1 + momentum + centered, [0.01, 0.9, 1e-8, 0.02, 0.8 if momentum else 0.0], call)
 
 
 class Nadam:
@@ -344,9 +340,7 @@ def test_strided_gradients_and_nan(level, name):
     params, states = tensors(start), make_states(rule, start)
     rule.call(params, views, states, hyper, tensor([0], np.int64))
     same, states = tensors(start), make_states(rule, start)
-    rule.call(
-        same, tensors([wide[0].T.copy(), wide[1][::2].copy()]), states, hyper, tensor([0], np.int64)
-    )
+    rule.call(same, tensors([wide[0].T.copy(), wide[1][::2].copy()]), states, hyper, tensor([0], np.int64))
     assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(params, same, strict=True))
 
     bad = wide[1][::2].copy()
@@ -404,16 +398,11 @@ def test_global_norm(level, dtype):
     assert float(_C.global_norm(arrays)) == float(norm)  # ndarrays, read only
     strided = [tensor(arrays[1].T), _C.permute(tensor(arrays[1]), (1, 0))]
     twice = float(_C.global_norm(strided).numpy())
-    assert (
-        abs(twice - math.sqrt(2) * np.linalg.norm(arrays[1].astype(np.float64)))
-        <= TOLERANCE[dtype] * twice
-    )
+    assert abs(twice - math.sqrt(2) * np.linalg.norm(arrays[1].astype(np.float64))) <= TOLERANCE[dtype] * twice
 
 
 def test_global_norm_of_large_numbers_and_of_nothing(level):
-    assert float(_C.global_norm([tensor(np.full(100, 1e30, np.float32))]).numpy()) == pytest.approx(
-        1e31
-    )
+    assert float(_C.global_norm([tensor(np.full(100, 1e30, np.float32))]).numpy()) == pytest.approx(1e31)
     assert float(_C.global_norm([]).numpy()) == 0
     assert float(_C.global_norm([None, tensor(np.zeros((0, 3)))]).numpy()) == 0
     assert math.isnan(float(_C.global_norm([tensor([1.0, np.nan])]).numpy()))
@@ -494,9 +483,7 @@ def test_unscale_check(level, bad, place):
     grads, found = tensors(arrays), tensor([0], np.float32)
     _C.unscale_check_(grads, tensor([8.0], np.float32), found)
     assert found.numpy()[0] == (bad is not None)
-    assert all(
-        np.array_equal(g.numpy(), a / 8, equal_nan=True) for g, a in zip(grads, arrays, strict=True)
-    )
+    assert all(np.array_equal(g.numpy(), a / 8, equal_nan=True) for g, a in zip(grads, arrays, strict=True))
     # A clean list leaves what an earlier one found.
     _C.unscale_check_(tensors(arrays[:1]), tensor([8.0]), found)
     assert found.numpy()[0] == (bad is not None)

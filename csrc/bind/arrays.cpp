@@ -22,16 +22,35 @@ PyObject* g_dtype_objects[kDTypes] = {};
 
 bool dtype_of_number(int number, DType& out) {
   switch (number) {
-    case npy_api::NPY_FLOAT_: out = DType::float32; return true;
-    case npy_api::NPY_DOUBLE_: out = DType::float64; return true;
-    case 23: out = DType::float16; return true;
-    case npy_api::NPY_BOOL_: out = DType::bool_; return true;
-    case npy_api::NPY_BYTE_: out = DType::int8; return true;
-    case npy_api::NPY_UBYTE_: out = DType::uint8; return true;
-    case npy_api::NPY_INT_: out = DType::int32; return true;
-    case npy_api::NPY_LONG_: out = sizeof(long) == 8 ? DType::int64 : DType::int32; return true;
-    case npy_api::NPY_LONGLONG_: out = DType::int64; return true;
-    default: return false;
+    case npy_api::NPY_FLOAT_:
+      out = DType::float32;
+      return true;
+    case npy_api::NPY_DOUBLE_:
+      out = DType::float64;
+      return true;
+    case 23:
+      out = DType::float16;
+      return true;
+    case npy_api::NPY_BOOL_:
+      out = DType::bool_;
+      return true;
+    case npy_api::NPY_BYTE_:
+      out = DType::int8;
+      return true;
+    case npy_api::NPY_UBYTE_:
+      out = DType::uint8;
+      return true;
+    case npy_api::NPY_INT_:
+      out = DType::int32;
+      return true;
+    case npy_api::NPY_LONG_:
+      out = sizeof(long) == 8 ? DType::int64 : DType::int32;
+      return true;
+    case npy_api::NPY_LONGLONG_:
+      out = DType::int64;
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -179,9 +198,9 @@ PyObject* to_ndarray(const Array& array) {
   }
   const auto& api = npy_api::get();
   const bool read_only = array.buffer && array.buffer->read_only;
-  PyObject* result = api.PyArray_NewFromDescr_(api.PyArray_Type_, Py_NewRef(descriptor_of(array.dtype)), array.rank(),
-                                               shape, strides, array.data,
-                                               read_only ? 0 : npy_api::NPY_ARRAY_WRITEABLE_, nullptr);
+  PyObject* result =
+      api.PyArray_NewFromDescr_(api.PyArray_Type_, Py_NewRef(descriptor_of(array.dtype)), array.rank(), shape, strides,
+                                array.data, read_only ? 0 : npy_api::NPY_ARRAY_WRITEABLE_, nullptr);
   if (result == nullptr) {
     Py_DECREF(owner);
     return nullptr;
@@ -275,8 +294,7 @@ int array_clear(PyObject* self) {
 void array_dealloc(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
   PyObject_GC_UnTrack(self);
-  Py_TRASHCAN_BEGIN(self, array_dealloc)
-  if (self_of(self)->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
+  Py_TRASHCAN_BEGIN(self, array_dealloc) if (self_of(self)->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
   array_clear(self);
   self_of(self)->array.~Array();
   type->tp_free(self);
@@ -354,8 +372,7 @@ PyMemberDef kMembers[] = {
 };
 
 PyMethodDef kMethods[] = {
-    {"numpy", array_numpy, METH_NOARGS,
-     "numpy()\n--\n\nAn ndarray over the same memory (bfloat16: a float32 copy)."},
+    {"numpy", array_numpy, METH_NOARGS, "numpy()\n--\n\nAn ndarray over the same memory (bfloat16: a float32 copy)."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -367,7 +384,8 @@ PyType_Slot kSlots[] = {
     {Py_tp_getset, kGetters},
     {Py_tp_members, kMembers},
     {Py_tp_methods, kMethods},
-    {Py_tp_doc, const_cast<char*>("A strided view of a buffer with the fields of the tape; mlext.Tensor adds the rest.")},
+    {Py_tp_doc,
+     const_cast<char*>("A strided view of a buffer with the fields of the tape; mlext.Tensor adds the rest.")},
     {0, nullptr},
 };
 

@@ -14,8 +14,7 @@ namespace py = pybind11;
 // mlext._C.Array: an Array and the three fields of the tape. Python subclasses it once (mlext.Tensor) and registers the
 // subclass; results are instances of it. A hand-made type, so that making one costs an allocation and nothing else.
 struct ArrayObject {
-  PyObject_HEAD
-  Array array;
+  PyObject_HEAD Array array;
   PyObject* grad;
   PyObject* node;
   PyObject* weakrefs;

@@ -124,13 +124,20 @@ inline constexpr bool kUnknownParameter = false;
 
 template <class T>
 T read_value(const Call& call, int i, PyObject* object) {
-  if constexpr (std::is_same_v<T, index>) return read_index(call, i, object);
-  else if constexpr (std::is_same_v<T, double>) return read_double(call, i, object);
-  else if constexpr (std::is_same_v<T, bool>) return read_bool(call, i, object);
-  else if constexpr (std::is_same_v<T, Dims>) return read_dims(call, i, object);
-  else if constexpr (std::is_same_v<T, std::string_view>) return read_string(call, i, object);
-  else if constexpr (std::is_same_v<T, DType>) return parse_dtype(object, call.info.name, call.info.arguments[i]);
-  else static_assert(kUnknownParameter<T>, "no Argument<T> for this parameter type; see the list at the top");
+  if constexpr (std::is_same_v<T, index>)
+    return read_index(call, i, object);
+  else if constexpr (std::is_same_v<T, double>)
+    return read_double(call, i, object);
+  else if constexpr (std::is_same_v<T, bool>)
+    return read_bool(call, i, object);
+  else if constexpr (std::is_same_v<T, Dims>)
+    return read_dims(call, i, object);
+  else if constexpr (std::is_same_v<T, std::string_view>)
+    return read_string(call, i, object);
+  else if constexpr (std::is_same_v<T, DType>)
+    return parse_dtype(object, call.info.name, call.info.arguments[i]);
+  else
+    static_assert(kUnknownParameter<T>, "no Argument<T> for this parameter type; see the list at the top");
 }
 template <class T>
 struct Argument {

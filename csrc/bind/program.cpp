@@ -44,8 +44,7 @@ struct Entry {
 };
 
 struct CompiledObject {
-  PyObject_HEAD
-  vectorcallfunc vectorcall;
+  PyObject_HEAD vectorcallfunc vectorcall;
   PyObject* miss;
   std::vector<std::unique_ptr<Entry>>* entries;
   bool as_numpy;  // outputs are ndarrays
@@ -231,8 +230,8 @@ py::object program_input(Program& program, py::object value) {
 
 // specs: per argument the input Tensor made by program_input with "ndarray" or "tensor", or a constant.
 void add_entry(const py::object& compiled, std::shared_ptr<Program> program, const py::list& specs,
-               const py::list& outputs, const py::list& grads_before, const py::list& grads_after,
-               py::object rebuild, py::object check) {
+               const py::list& outputs, const py::list& grads_before, const py::list& grads_after, py::object rebuild,
+               py::object check) {
   auto entry = std::make_unique<Entry>();
   for (const py::handle item : specs) {
     const auto pair = py::cast<py::tuple>(item);
@@ -248,8 +247,8 @@ void add_entry(const py::object& compiled, std::shared_ptr<Program> program, con
     entry->inputs.push_back(input);
   }
   for (const py::handle out : outputs) entry->outputs.push_back(array_of(out.ptr()));
-  for (const auto& [from, to] : {std::pair(&grads_before, &entry->grads_before),
-                                 std::pair(&grads_after, &entry->grads_after)}) {
+  for (const auto& [from, to] :
+       {std::pair(&grads_before, &entry->grads_before), std::pair(&grads_after, &entry->grads_after)}) {
     for (const py::handle item : *from) {
       const auto pair = py::cast<py::tuple>(item);
       to->emplace_back(pair[0], pair[1]);

@@ -57,7 +57,8 @@ PyObject* versions(PyObject*, PyObject* saved) {
   for (Py_ssize_t i = 0; out != nullptr && i < count; ++i) {
     PyObject* x = PyTuple_GET_ITEM(saved, i);
     const bool counted = is_array(x) && array_of(x).buffer;
-    PyTuple_SET_ITEM(out, i, counted ? PyLong_FromUnsignedLongLong(array_of(x).buffer->version.load()) : Py_NewRef(Py_None));
+    PyTuple_SET_ITEM(out, i,
+                     counted ? PyLong_FromUnsignedLongLong(array_of(x).buffer->version.load()) : Py_NewRef(Py_None));
   }
   return out;
 }
@@ -78,12 +79,11 @@ PyMethodDef kParents = {"parents", parents, METH_O,
                         "parents(inputs)\n--\n\nPer input its node, itself if a leaf, or None."};
 PyMethodDef kVersions = {"versions", versions, METH_O,
                          "versions(saved)\n--\n\nPer Tensor the number of in-place writes to its memory so far."};
-PyMethodDef kIsAmong = {"is_among", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(is_among)), METH_FASTCALL,
-                        "is_among(x, values)\n--\n\nWhether x itself is one of the values."};
+PyMethodDef kIsAmong = {"is_among", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(is_among)),
+                        METH_FASTCALL, "is_among(x, values)\n--\n\nWhether x itself is one of the values."};
 PyMethodDef kTracks = {"tracks", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(tracks)), METH_FASTCALL,
                        "tracks(*values)\n--\n\nWhether the tape must record an op over these values."};
-PyMethodDef kAlias = {"alias", alias, METH_O,
-                      "alias(x)\n--\n\nAnother Tensor over the same memory, off the tape."};
+PyMethodDef kAlias = {"alias", alias, METH_O, "alias(x)\n--\n\nAnother Tensor over the same memory, off the tape."};
 
 }  // namespace
 

@@ -34,8 +34,8 @@ Dims broadcast_shapes(const char* op, const Dims& a, const Dims& b) {
 
 int check_axis(const char* op, index axis, int rank) {
   if (axis < -rank || axis >= rank) {
-    throw IndexError(text(op, ": argument 'axis': expected ", -rank, " to ", rank - 1, " for ", rank,
-                          " dimensions, got ", axis));
+    throw IndexError(
+        text(op, ": argument 'axis': expected ", -rank, " to ", rank - 1, " for ", rank, " dimensions, got ", axis));
   }
   return static_cast<int>(axis < 0 ? axis + rank : axis);
 }

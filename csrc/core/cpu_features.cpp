@@ -22,11 +22,11 @@ struct Feature {
 
 // Intel SDM volume 2A, CPUID.
 constexpr Feature kFeatures[] = {
-    {"popcnt", 1, 0, kEcx, 23},       {"movbe", 1, 0, kEcx, 22},      {"fma", 1, 0, kEcx, 12},
-    {"f16c", 1, 0, kEcx, 29},         {"avx", 1, 0, kEcx, 28},        {"avx2", 7, 0, kEbx, 5},
-    {"bmi", 7, 0, kEbx, 3},           {"bmi2", 7, 0, kEbx, 8},        {"lzcnt", 0x80000001u, 0, kEcx, 5},
-    {"avx512f", 7, 0, kEbx, 16},      {"avx512dq", 7, 0, kEbx, 17},   {"avx512bw", 7, 0, kEbx, 30},
-    {"avx512vl", 7, 0, kEbx, 31},     {"avx512vnni", 7, 0, kEcx, 11}, {"avx512bf16", 7, 1, kEax, 5},
+    {"popcnt", 1, 0, kEcx, 23},   {"movbe", 1, 0, kEcx, 22},      {"fma", 1, 0, kEcx, 12},
+    {"f16c", 1, 0, kEcx, 29},     {"avx", 1, 0, kEcx, 28},        {"avx2", 7, 0, kEbx, 5},
+    {"bmi", 7, 0, kEbx, 3},       {"bmi2", 7, 0, kEbx, 8},        {"lzcnt", 0x80000001u, 0, kEcx, 5},
+    {"avx512f", 7, 0, kEbx, 16},  {"avx512dq", 7, 0, kEbx, 17},   {"avx512bw", 7, 0, kEbx, 30},
+    {"avx512vl", 7, 0, kEbx, 31}, {"avx512vnni", 7, 0, kEcx, 11}, {"avx512bf16", 7, 1, kEax, 5},
 };
 
 }  // namespace

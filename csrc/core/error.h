@@ -10,9 +10,9 @@
 
 namespace mlext {
 
-#define MLEXT_ERROR(Name)                 \
-  class Name : public std::runtime_error { \
-   public:                                \
+#define MLEXT_ERROR(Name)                    \
+  class Name : public std::runtime_error {   \
+   public:                                   \
     using std::runtime_error::runtime_error; \
   };
 MLEXT_ERROR(TypeError)

@@ -72,7 +72,9 @@ Level active_level() {
   return static_cast<Level>(level);
 }
 
-void set_active_level(const std::string& name) { g_level.store(find_level(name, "set_isa"), std::memory_order_relaxed); }
+void set_active_level(const std::string& name) {
+  g_level.store(find_level(name, "set_isa"), std::memory_order_relaxed);
+}
 
 void throw_no_device_kernels(const char* table) {
   throw RuntimeError(text(table, ": no kernels for device 'cuda'; mlext.cuda.why_not() says why"));

@@ -40,12 +40,12 @@ bool cpu_has(const std::string& feature);
   extern const Table name;                                \
   }
 #define MLEXT_TABLE_ROW(level, features, name) &level::name,
-#define MLEXT_DISPATCH(Table, name)                                                                       \
-  MLEXT_FOR_EACH_LEVEL(MLEXT_DECLARE_TABLE, Table, name)                                                  \
-  static const Table& name(Device device) {                                                               \
-    static const Table* const rows[kLevels] = {MLEXT_FOR_EACH_LEVEL(MLEXT_TABLE_ROW, name)};              \
-    if (device != Device::cpu) throw_no_device_kernels(#name);                                            \
-    return *rows[static_cast<int>(active_level())];                                                       \
+#define MLEXT_DISPATCH(Table, name)                                                          \
+  MLEXT_FOR_EACH_LEVEL(MLEXT_DECLARE_TABLE, Table, name)                                     \
+  static const Table& name(Device device) {                                                  \
+    static const Table* const rows[kLevels] = {MLEXT_FOR_EACH_LEVEL(MLEXT_TABLE_ROW, name)}; \
+    if (device != Device::cpu) throw_no_device_kernels(#name);                               \
+    return *rows[static_cast<int>(active_level())];                                          \
   }
 
 }  // namespace mlext

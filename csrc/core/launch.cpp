@@ -119,8 +119,9 @@ void Program::add(Step step, ArrayList inputs, ArrayList outputs) {
     for (const Array* array : list) {
       if (array == nullptr) continue;
       if (!array->buffer) {
-        throw RuntimeError(text("compile: a NumPy array (", *array, ") that is not an argument of the compiled function reached ",
-                                step.name, "; pass it as an argument, or make it a Tensor once outside with mlext.tensor()"));
+        throw RuntimeError(text("compile: a NumPy array (", *array,
+                                ") that is not an argument of the compiled function reached ", step.name,
+                                "; pass it as an argument, or make it a Tensor once outside with mlext.tensor()"));
       }
       if (array->buffer->pool != pool_) kept_.push_back(array->buffer);
     }
@@ -172,9 +173,10 @@ Program* capturing() { return detail::t_program; }
 
 void refuse_read_while_capturing(const char* what) {
   if (detail::t_program == nullptr) return;
-  throw RuntimeError(text("compile: ", what,
-                          " reads a value while the function is being captured; a replay would not see the new value. Return "
-                          "it from the compiled function and read it outside, or leave @mlext.compile out"));
+  throw RuntimeError(
+      text("compile: ", what,
+           " reads a value while the function is being captured; a replay would not see the new value. Return "
+           "it from the compiled function and read it outside, or leave @mlext.compile out"));
 }
 
 void begin_profile() {

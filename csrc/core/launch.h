@@ -44,9 +44,9 @@ class ArrayList {
 
 // What the host language offers. All three may be null (no host).
 struct HostHooks {
-  void* (*release)() = nullptr;       // let other host threads run; the token goes to acquire
+  void* (*release)() = nullptr;  // let other host threads run; the token goes to acquire
   void (*acquire)(void*) = nullptr;
-  bool (*interrupted)() = nullptr;    // called without the lock held; true: an exception is pending
+  bool (*interrupted)() = nullptr;  // called without the lock held; true: an exception is pending
 };
 void set_host_hooks(const HostHooks& hooks);
 

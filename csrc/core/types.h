@@ -20,15 +20,15 @@ struct f16 {
 inline constexpr int kMaxRank = 8;
 
 // The dtype list: X(enumerator and Python name, C++ type). Everything that enumerates dtypes expands this.
-#define MLEXT_DTYPES(X)         \
-  X(float32, float)             \
-  X(float64, double)            \
-  X(bfloat16, ::mlext::bf16)    \
-  X(float16, ::mlext::f16)      \
-  X(int8, std::int8_t)          \
-  X(uint8, std::uint8_t)        \
-  X(int32, std::int32_t)        \
-  X(int64, std::int64_t)        \
+#define MLEXT_DTYPES(X)      \
+  X(float32, float)          \
+  X(float64, double)         \
+  X(bfloat16, ::mlext::bf16) \
+  X(float16, ::mlext::f16)   \
+  X(int8, std::int8_t)       \
+  X(uint8, std::uint8_t)     \
+  X(int32, std::int32_t)     \
+  X(int64, std::int64_t)     \
   X(bool_, bool)
 
 enum class DType : std::uint8_t {

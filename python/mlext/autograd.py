@@ -1,8 +1,9 @@
 """The tape: what an op leaves behind so that gradients can flow back through it.
 
-An op that computed ``out`` from ``inputs`` calls :func:`record` with one function per input, each taking the gradient of
-``out`` to the gradient of that input. ``backward`` visits nodes in reverse order of creation, which is a topological order,
-holds gradients only between a node and its parents, and drops what a node saved as soon as it has run.
+An op that computed ``out`` from ``inputs`` calls :func:`record` with one function per input, each taking the gradient
+of
+``out`` to the gradient of that input. ``backward`` visits nodes in reverse order of creation, which is a topological
+order, holds gradients only between a node and its parents, and drops what a node saved as soon as it has run.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ def record(
 ) -> Tensor:
     """Put ``out = op(*inputs)`` on the tape and return it.
 
-    ``backward[i]`` maps the gradient of ``out`` to the gradient of ``inputs[i]`` and is called only if that input wants one.
-    ``saved`` lists the tensors the functions use, so that an in-place change of one is noticed.
+    ``backward[i]`` maps the gradient of ``out`` to the gradient of ``inputs[i]`` and is called only if that input
+    wants one. ``saved`` lists the tensors the functions use, so that an in-place change of one is noticed.
     """
     # A backward function that uses `out` must not keep the node alive through it.
     if saved and _C.is_among(out, saved):
@@ -126,7 +127,11 @@ def run_backward(root: Tensor, gradient: Tensor, sink: Callable[[Tensor, Tensor]
 
 
 def _step(
-    node: Node, g: Tensor, pending: dict[int, tuple[Node, Tensor]], heap: list[int], sink: Callable[[Tensor, Tensor], None]
+    node: Node,
+    g: Tensor,
+    pending: dict[int, tuple[Node, Tensor]],
+    heap: list[int],
+    sink: Callable[[Tensor, Tensor], None],
 ) -> None:
     if not node.backward or _C.versions(node.saved) != node.versions:
         node.refuse()
@@ -182,7 +187,7 @@ grad_log: GradLog | None = None
 
 
 def read_grad(leaf: Tensor) -> Tensor | None:
-    """Return the gradient of a leaf; every reader of ``.grad`` inside the library asks here, so that captures see it."""
+    """Return the gradient of a leaf; readers of ``.grad`` inside the library ask here, so that captures see it."""
     if grad_log is not None:
         grad_log.read(leaf)
     return leaf.grad
@@ -203,7 +208,8 @@ def accumulate(leaf: Tensor, gradient: Tensor) -> None:
         raise ValueError(f"backward: expected a gradient of shape {leaf.shape}, got {gradient.shape}")
     before = read_grad(leaf)
     if before is None:
-        # A Tensor of its own for each leaf, so that owns_alone can tell; and never a broadcast view, so that it can be added to.
+        # A Tensor of its own for each leaf, so that owns_alone can tell; and never a broadcast view, so that it can
+        # be added to.
         write_grad(leaf, _C.dense(gradient))
     elif _C.owns_alone(before):
         _C.add_(before, gradient)

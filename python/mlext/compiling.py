@@ -1,6 +1,7 @@
 """``mlext.compile``: run a function once, keep its kernel launches, replay them in one call.
 
-The first call with a new signature runs the function as it is while every launch is recorded together with the memory it
+The first call with a new signature runs the function as it is while every launch is recorded together with the memory
+it
 works in. Later calls copy the arguments into that memory and run the launches again: no Python, no tape, no allocation.
 """
 
@@ -44,15 +45,16 @@ def note_mode(module: Any, mode: tuple[Any, ...]) -> None:
 def compile(fn: Callable[P, R]) -> Callable[P, R]:
     """Make a function that replays what ``fn`` launched; the results are bitwise those of ``fn``.
 
-    Arguments that are ndarrays or Tensors may have new values at every call; a new shape or dtype, or another value of any
+    Arguments that are ndarrays or Tensors may have new values at every call; a new shape or dtype, or another value
+    of any
     other argument, is captured anew. What ``fn`` uses from outside must be Tensors (parameters, optimizer state, random
     state), whose current values are used. Tensors that ``fn`` returns come back off the tape.
 
     Parameters
     ----------
     fn : callable
-        Runs under the tape as usual: forward, ``backward()``, ``optimizer.step()``. It may not read a value (``item()``,
-        ``float()``, ``if loss > 1``, ``.numpy()``), since a replay would not see the new one.
+        Runs under the tape as usual: forward, ``backward()``, ``optimizer.step()``. It may not read a value
+        (``item()``, ``float()``, ``if loss > 1``, ``.numpy()``), since a replay would not see the new one.
 
     Returns
     -------
@@ -111,8 +113,8 @@ class Compiled:
             return self.fn(*args)
         if self.captures >= MAX_CAPTURES:
             raise RuntimeError(
-                f"compile: {name} was captured {MAX_CAPTURES} times: shapes or plain arguments differ at every call. Pad "
-                "batches to one size, pass changing numbers as Tensors, or leave @mlext.compile out"
+                f"compile: {name} was captured {MAX_CAPTURES} times: shapes or plain arguments differ at every call. "
+                "Pad batches to one size, pass changing numbers as Tensors, or leave @mlext.compile out"
             )
         recording = _Recording(self.fn, args)
         recording.add_to(self._call, recording.holds)
@@ -155,7 +157,7 @@ class _Recording:
 
 
 class Predictor:
-    """``module.predict`` for one batch: ndarrays in and out, in evaluation mode and off the tape, replayed if possible."""
+    """``module.predict`` for one batch: ndarrays in and out, evaluation mode, no tape, replayed if possible."""
 
     def __init__(self, module: Any) -> None:
         self.module = module

@@ -1,7 +1,7 @@
 """Element types.
 
-``mlext.float32`` and its siblings are instances of :class:`DType`. Wherever a dtype is an argument, NumPy dtypes and types
-(``np.float32``, ``np.dtype("f4")``) and names (``"float32"``) are accepted too.
+``mlext.float32`` and its siblings are instances of :class:`DType`. Wherever a dtype is an argument, NumPy dtypes and
+types (``np.float32``, ``np.dtype("f4")``) and names (``"float32"``) are accepted too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Random numbers: a counter-based generator whose state is memory, so that a captured step draws new numbers at every replay.
+"""Random numbers: a counter-based generator whose state is memory, so that a captured step draws new numbers at every
+replay.
 
-Algorithm: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). The same seed gives the same
-numbers at every ISA level and thread count.
+Algorithm: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). The same seed gives the
+same numbers at every ISA level and thread count.
 """
 
 from __future__ import annotations
@@ -46,15 +47,11 @@ class Generator:
         """Go back to a position from :meth:`get_state`; captured programs that use this generator follow."""
         _C.copy_(self.state, np.array(state, np.int64))
 
-    def uniform(
-        self, *shape: Any, low: float = 0.0, high: float = 1.0, dtype: dtypes.DTypeLike = "float32"
-    ) -> Tensor:
+    def uniform(self, *shape: Any, low: float = 0.0, high: float = 1.0, dtype: dtypes.DTypeLike = "float32") -> Tensor:
         """Draw from ``[low, high)``."""
         return _C.random_uniform(self.state, as_shape("uniform", shape), low, high, dtype)
 
-    def normal(
-        self, *shape: Any, mean: float = 0.0, std: float = 1.0, dtype: dtypes.DTypeLike = "float32"
-    ) -> Tensor:
+    def normal(self, *shape: Any, mean: float = 0.0, std: float = 1.0, dtype: dtypes.DTypeLike = "float32") -> Tensor:
         """Draw from the normal distribution."""
         return _C.random_normal(self.state, as_shape("normal", shape), mean, std, dtype)
 

@@ -1,7 +1,7 @@
 """Tensor: an array with a gradient.
 
-The memory, its geometry and the fields ``grad``, ``requires_grad`` and ``_node`` are the C++ class ``_C.Array``; this class adds
-what users call. Its operators are the functions of :mod:`mlext.functional`, attached there.
+The memory, its geometry and the fields ``grad``, ``requires_grad`` and ``_node`` are the C++ class ``_C.Array``; this
+class adds what users call. Its operators are the functions of :mod:`mlext.functional`, attached there.
 """
 
 from __future__ import annotations
@@ -131,9 +131,7 @@ class Tensor(_C.Array):
         """Return nested lists of Python numbers."""
         return self.numpy().tolist()
 
-    def __array__(
-        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
-    ) -> npt.NDArray[Any]:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         array = self.numpy()
         if dtype is not None and array.dtype != dtype:
             if copy is False:
@@ -162,9 +160,7 @@ class Tensor(_C.Array):
     def __bool__(self) -> bool:
         _C.refuse_read("bool()")
         if self.size != 1:
-            raise ValueError(
-                f"the truth value of a tensor of shape {self.shape} is ambiguous; use .any() or .all()"
-            )
+            raise ValueError(f"the truth value of a tensor of shape {self.shape} is ambiguous; use .any() or .all()")
         return bool(self.item())
 
     def __len__(self) -> int:
@@ -284,9 +280,7 @@ def _rebuild(array: npt.NDArray[Any], dtype: str, requires_grad: bool) -> Tensor
     return tensor(array, dtype=dtype, requires_grad=requires_grad)
 
 
-def tensor(
-    data: object, dtype: dtypes.DTypeLike | None = None, requires_grad: bool = False
-) -> Tensor:
+def tensor(data: object, dtype: dtypes.DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
     """Make a tensor from a copy of ``data``.
 
     Parameters

@@ -92,8 +92,8 @@ def differentiable(fn: Callable[..., tuple[Any, Callable[[Any], Any]]]) -> Calla
     Parameters
     ----------
     fn : callable
-        Called with Tensors off the tape; returns ``(output, backward)``, where ``backward(g)`` gives the gradient of the
-        argument, or a tuple with one entry (or None) per argument.
+        Called with Tensors off the tape; returns ``(output, backward)``, where ``backward(g)`` gives the gradient of
+        the argument, or a tuple with one entry (or None) per argument.
 
     Examples
     --------

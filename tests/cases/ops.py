@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from tests import oracle
 
 import mlext as ml
 import mlext.functional as F
-from tests import oracle
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def like(x, indices):
         CONSTANTS[id(indices)] = ml.from_numpy(indices)
     return CONSTANTS[id(indices)]
 
+
 ELEMENTWISE = [
     unary("neg", np.negative),
     unary("abs", np.abs, kinks=(0,)),
@@ -96,19 +97,13 @@ ELEMENTWISE = [
     unary("hard_swish", lambda x: x * oracle.hard_sigmoid(x), low=-5, high=5, kinks=(-3, 3)),
     unary("hard_tanh", lambda x: np.clip(x, -1, 1), kinks=(-1, 1)),
     unary("soft_shrink", oracle.soft_shrink, kinks=(-0.5, 0.5)),
-    Case(
-        "clip", lambda x: F.clip(x, -1.5, 0.5), lambda x: np.clip(x, -1.5, 0.5), kinks=(-1.5, 0.5)
-    ),
+    Case("clip", lambda x: F.clip(x, -1.5, 0.5), lambda x: np.clip(x, -1.5, 0.5), kinks=(-1.5, 0.5)),
     Case("pow_scalar", lambda x: F.pow(x, 2.5), lambda x: x**2.5, low=0.2, ulps=16),
     Case("square_by_pow", lambda x: F.pow(x, 2), lambda x: x**2),
     Case("astype", lambda x: F.astype(F.astype(x, "float64"), x.dtype), lambda x: x),
     Case(
         "scalar_arithmetic",
-        lambda x: (
-            (2 - x) * 3 / 4 + 1
-            if hasattr(x, "grad")
-            else F.add(F.div(F.mul(F.sub(2.0, x), 3.0), 4.0), 1.0)
-        ),
+        lambda x: ((2 - x) * 3 / 4 + 1 if hasattr(x, "grad") else F.add(F.div(F.mul(F.sub(2.0, x), 3.0), 4.0), 1.0)),
         lambda x: (2 - x) * 3 / 4 + 1,
     ),
 ]
@@ -126,9 +121,7 @@ BINARY = [
     Case("sub_column", F.sub, np.subtract, ((5, 1), (5, 7))),
     Case("mul_outer", F.mul, np.multiply, ((5, 1), (7,))),
     Case("div_scalar_array", F.div, np.divide, ((), (5, 7)), low=0.3),
-    Case(
-        "where", lambda a, b: F.where(F.gt(a, 0.0), a, b), lambda a, b: np.where(a > 0, a, b), TWO
-    ),
+    Case("where", lambda a, b: F.where(F.gt(a, 0.0), a, b), lambda a, b: np.where(a > 0, a, b), TWO),
     Case("prelu", F.prelu, lambda x, w: np.where(x > 0, x, w * x), ((5, 7), (7,)), kinks=(0,)),
 ]
 
@@ -144,9 +137,7 @@ REDUCTIONS = [
     ),
     Case("mean", F.mean, np.mean, ulps=64),
     Case("mean_axis", lambda x: F.mean(x, -1), lambda x: x.mean(-1), ulps=32),
-    Case(
-        "prod", lambda x: F.prod(x, 1), lambda x: x.prod(1), ((4, 5),), low=0.5, high=1.5, ulps=32
-    ),
+    Case("prod", lambda x: F.prod(x, 1), lambda x: x.prod(1), ((4, 5),), low=0.5, high=1.5, ulps=32),
     Case("max", lambda x: F.max(x, 1), lambda x: x.max(1)),
     Case("min", lambda x: F.min(x, 0, keepdims=True), lambda x: x.min(0, keepdims=True)),
     Case("var", lambda x: F.var(x, 1, ddof=1), lambda x: x.var(1, ddof=1), ulps=64),
@@ -169,9 +160,7 @@ REDUCTIONS = [
 SHAPES = [
     Case("reshape", lambda x: F.reshape(x, (7, -1)), lambda x: x.reshape(7, -1)),
     Case("flatten", lambda x: F.flatten(x, 1), lambda x: x.reshape(2, 12), ((2, 3, 4),)),
-    Case(
-        "permute", lambda x: F.permute(x, (2, 0, 1)), lambda x: x.transpose(2, 0, 1), ((2, 3, 4),)
-    ),
+    Case("permute", lambda x: F.permute(x, (2, 0, 1)), lambda x: x.transpose(2, 0, 1), ((2, 3, 4),)),
     Case("transpose", F.transpose, lambda x: x.swapaxes(-1, -2)),
     Case("expand_dims", lambda x: F.expand_dims(x, 1), lambda x: x[:, None]),
     Case("squeeze", lambda x: F.squeeze(x, 1), lambda x: x[:, 0], ((5, 1, 3),)),

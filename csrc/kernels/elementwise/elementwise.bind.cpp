@@ -12,9 +12,10 @@ namespace {
 bool needs_floating(MapOp op) {
   switch (op) {
 #define MLEXT_CASE(name, ...) case MapOp::name:
-    MLEXT_INTEGER_MAPS(MLEXT_CASE) MLEXT_COMPARES(MLEXT_CASE) MLEXT_LOGICALS(MLEXT_CASE)
+    MLEXT_INTEGER_MAPS(MLEXT_CASE)
+    MLEXT_COMPARES(MLEXT_CASE) MLEXT_LOGICALS(MLEXT_CASE)
 #undef MLEXT_CASE
-      return false;
+        return false;
     default:
       return true;
   }

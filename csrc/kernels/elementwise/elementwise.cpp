@@ -7,7 +7,7 @@
 #include "core/launch.h"
 #include "core/loop.h"
 #include "core/parallel.h"
-#include "kernels/shape/transpose.h"
+#include "kernels/elementwise/transpose.h"
 
 namespace mlext {
 
@@ -233,7 +233,8 @@ void bind_operands(Run& run, const MapOperand* operands, int count, const Array&
 void require_unique_elements(const char* op, const Array& out) {
   for (int i = 0; i < out.rank(); ++i) {
     if (out.shape[i] > 1 && out.strides[i] == 0) {
-      throw ValueError(text(op, ": argument 'out': expected memory of its own for every element, got a broadcast view"));
+      throw ValueError(
+          text(op, ": argument 'out': expected memory of its own for every element, got a broadcast view"));
     }
   }
 }
@@ -262,7 +263,7 @@ struct FlatRun {
     parallel_for(args.n, kChunk, [&](index begin, index end) {
       MapArgs part = args;
       for (int i = 0; i < kMapInputs; ++i) {
-        part.in[i] = is_constant[i] ? static_cast<const void*>(constant[i].bytes)
+        part.in[i] = is_constant[i]          ? static_cast<const void*>(constant[i].bytes)
                      : args.in[i] == nullptr ? nullptr
                                              : static_cast<const char*>(args.in[i]) + begin * size;
       }
@@ -382,8 +383,8 @@ void cast_into(const Array& a, const Array& out) {
     // A half type on one side: by way of float32, one block at a time.
     if (is_half(a.dtype)) run.widen[0] = cast_fn(kernels, a.dtype, DType::float32);
     if (is_half(out.dtype)) run.narrow = cast_fn(kernels, DType::float32, out.dtype);
-    run.fn = cast_fn(kernels, is_half(a.dtype) ? DType::float32 : a.dtype,
-                     is_half(out.dtype) ? DType::float32 : out.dtype);
+    run.fn =
+        cast_fn(kernels, is_half(a.dtype) ? DType::float32 : a.dtype, is_half(out.dtype) ? DType::float32 : out.dtype);
   }
   std::vector<Array> kept;
   std::vector<const Array*> touched;

@@ -82,13 +82,13 @@ struct Unsigned<std::int64_t> {
   using type = std::uint64_t;
 };
 
-#define MLEXT_INT_OP(name, formula)                             \
-  struct int_##name {                                           \
-    template <class T>                                          \
-    static MLEXT_INLINE T run(T a, [[maybe_unused]] T b) {      \
-      [[maybe_unused]] typedef typename Unsigned<T>::type U;    \
-      return static_cast<T>(formula);                           \
-    }                                                           \
+#define MLEXT_INT_OP(name, formula)                          \
+  struct int_##name {                                        \
+    template <class T>                                       \
+    static MLEXT_INLINE T run(T a, [[maybe_unused]] T b) {   \
+      [[maybe_unused]] typedef typename Unsigned<T>::type U; \
+      return static_cast<T>(formula);                        \
+    }                                                        \
   };
 MLEXT_INT_OP(neg, U(0) - U(a))
 MLEXT_INT_OP(abs, a < 0 ? U(0) - U(a) : U(a))
@@ -98,12 +98,12 @@ MLEXT_INT_OP(mul, U(a) * U(b))
 MLEXT_INT_OP(maximum, a > b ? a : b)
 MLEXT_INT_OP(minimum, a < b ? a : b)
 
-#define MLEXT_TEST_OP(name, formula)                            \
-  struct test_##name {                                          \
-    template <class T>                                          \
-    static MLEXT_INLINE bool run(T a, [[maybe_unused]] T b) {   \
-      return formula;                                           \
-    }                                                           \
+#define MLEXT_TEST_OP(name, formula)                          \
+  struct test_##name {                                        \
+    template <class T>                                        \
+    static MLEXT_INLINE bool run(T a, [[maybe_unused]] T b) { \
+      return formula;                                         \
+    }                                                         \
   };
 MLEXT_TEST_OP(eq, a == b)
 MLEXT_TEST_OP(ne, a != b)
@@ -113,7 +113,7 @@ MLEXT_TEST_OP(gt, a > b)
 MLEXT_TEST_OP(ge, a >= b)
 MLEXT_TEST_OP(isnan, a != a)
 MLEXT_TEST_OP(isfinite, a - a == T(0))
-MLEXT_TEST_OP(logical_and, a && b)
+MLEXT_TEST_OP(logical_and, a&& b)
 MLEXT_TEST_OP(logical_or, a || b)
 MLEXT_TEST_OP(logical_xor, a != b)
 MLEXT_TEST_OP(logical_not, !a)
@@ -142,7 +142,8 @@ void plain_map(const MapArgs& args) {
 
 // float to integer saturates and sends NaN to 0: every input has a defined result.
 template <class T>
-inline constexpr bool kHoldsHalf = static_cast<float>(static_cast<T>(0.5f)) != 0.0f;  // true for floating types and bool
+inline constexpr bool kHoldsHalf =
+    static_cast<float>(static_cast<T>(0.5f)) != 0.0f;  // true for floating types and bool
 
 template <class To, class From>
 MLEXT_INLINE To convert(From x) {
@@ -151,8 +152,9 @@ MLEXT_INLINE To convert(From x) {
   } else if constexpr (!kHoldsHalf<From> || sizeof(From) == 1) {  // integer and bool sources
     return static_cast<To>(x);
   } else {
-    constexpr To kMax = static_cast<To>(~To(0)) < To(0) ? static_cast<To>((std::uint64_t(1) << (8 * sizeof(To) - 1)) - 1)
-                                                         : static_cast<To>(~To(0));
+    constexpr To kMax = static_cast<To>(~To(0)) < To(0)
+                            ? static_cast<To>((std::uint64_t(1) << (8 * sizeof(To) - 1)) - 1)
+                            : static_cast<To>(~To(0));
     constexpr To kMin = static_cast<To>(~To(0)) < To(0) ? static_cast<To>(-kMax - 1) : To(0);
     // The first float at or above kMax + 1, exact because it is a power of two.
     constexpr From kTop = static_cast<From>(kMax / 2 + 1) * From(2);
@@ -226,25 +228,25 @@ constexpr int id(DType dtype) { return static_cast<int>(dtype); }
 
 constexpr ElementwiseKernels make_table() {
   ElementwiseKernels t{};
-#define MLEXT_ROW(name, inputs, params)                                                            \
-  t.map[id(MapOp::name)][id(DType::float32)] = float_map<float, op_##name, inputs>();              \
+#define MLEXT_ROW(name, inputs, params)                                               \
+  t.map[id(MapOp::name)][id(DType::float32)] = float_map<float, op_##name, inputs>(); \
   t.map[id(MapOp::name)][id(DType::float64)] = float_map<double, op_##name, inputs>();
   MLEXT_FLOAT_MAPS(MLEXT_ROW)
 #undef MLEXT_ROW
-#define MLEXT_ROW(name, inputs, params)                                                                       \
-  t.map[id(MapOp::name)][id(DType::int8)] = plain_map<std::int8_t, std::int8_t, int_##name>;                  \
-  t.map[id(MapOp::name)][id(DType::uint8)] = plain_map<std::uint8_t, std::uint8_t, int_##name>;               \
-  t.map[id(MapOp::name)][id(DType::int32)] = plain_map<std::int32_t, std::int32_t, int_##name>;               \
+#define MLEXT_ROW(name, inputs, params)                                                         \
+  t.map[id(MapOp::name)][id(DType::int8)] = plain_map<std::int8_t, std::int8_t, int_##name>;    \
+  t.map[id(MapOp::name)][id(DType::uint8)] = plain_map<std::uint8_t, std::uint8_t, int_##name>; \
+  t.map[id(MapOp::name)][id(DType::int32)] = plain_map<std::int32_t, std::int32_t, int_##name>; \
   t.map[id(MapOp::name)][id(DType::int64)] = plain_map<std::int64_t, std::int64_t, int_##name>;
   MLEXT_INTEGER_MAPS(MLEXT_ROW)
 #undef MLEXT_ROW
-#define MLEXT_ROW(name, inputs)                                                                   \
-  t.map[id(MapOp::name)][id(DType::float32)] = plain_map<float, bool, test_##name>;               \
-  t.map[id(MapOp::name)][id(DType::float64)] = plain_map<double, bool, test_##name>;              \
-  t.map[id(MapOp::name)][id(DType::int8)] = plain_map<std::int8_t, bool, test_##name>;            \
-  t.map[id(MapOp::name)][id(DType::uint8)] = plain_map<std::uint8_t, bool, test_##name>;          \
-  t.map[id(MapOp::name)][id(DType::int32)] = plain_map<std::int32_t, bool, test_##name>;          \
-  t.map[id(MapOp::name)][id(DType::int64)] = plain_map<std::int64_t, bool, test_##name>;          \
+#define MLEXT_ROW(name, inputs)                                                          \
+  t.map[id(MapOp::name)][id(DType::float32)] = plain_map<float, bool, test_##name>;      \
+  t.map[id(MapOp::name)][id(DType::float64)] = plain_map<double, bool, test_##name>;     \
+  t.map[id(MapOp::name)][id(DType::int8)] = plain_map<std::int8_t, bool, test_##name>;   \
+  t.map[id(MapOp::name)][id(DType::uint8)] = plain_map<std::uint8_t, bool, test_##name>; \
+  t.map[id(MapOp::name)][id(DType::int32)] = plain_map<std::int32_t, bool, test_##name>; \
+  t.map[id(MapOp::name)][id(DType::int64)] = plain_map<std::int64_t, bool, test_##name>; \
   t.map[id(MapOp::name)][id(DType::bool_)] = plain_map<bool, bool, test_##name>;
   MLEXT_COMPARES(MLEXT_ROW)
 #undef MLEXT_ROW
@@ -252,9 +254,9 @@ constexpr ElementwiseKernels make_table() {
   MLEXT_LOGICALS(MLEXT_ROW)
 #undef MLEXT_ROW
 
-#define MLEXT_CASTS_FROM(from, From)                                    \
-  t.cast[id(DType::from)][id(DType::float32)] = cast_run<From, float>;  \
-  t.cast[id(DType::from)][id(DType::float64)] = cast_run<From, double>; \
+#define MLEXT_CASTS_FROM(from, From)                                        \
+  t.cast[id(DType::from)][id(DType::float32)] = cast_run<From, float>;      \
+  t.cast[id(DType::from)][id(DType::float64)] = cast_run<From, double>;     \
   t.cast[id(DType::from)][id(DType::int8)] = cast_run<From, std::int8_t>;   \
   t.cast[id(DType::from)][id(DType::uint8)] = cast_run<From, std::uint8_t>; \
   t.cast[id(DType::from)][id(DType::int32)] = cast_run<From, std::int32_t>; \

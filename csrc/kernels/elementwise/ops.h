@@ -6,24 +6,24 @@
 
 namespace mlext::MLEXT_LEVEL {
 
-#define MLEXT_UNARY(name, formula)                       \
-  struct op_##name {                                     \
-    template <class V>                                   \
+#define MLEXT_UNARY(name, formula)                                     \
+  struct op_##name {                                                   \
+    template <class V>                                                 \
     static MLEXT_INLINE V run(V x, [[maybe_unused]] const double* p) { \
-      using T = typename V::Scalar;                      \
-      [[maybe_unused]] const V one(T(1)), zero(T(0)), half(T(0.5)); \
-      return formula;                                    \
-    }                                                    \
+      using T = typename V::Scalar;                                    \
+      [[maybe_unused]] const V one(T(1)), zero(T(0)), half(T(0.5));    \
+      return formula;                                                  \
+    }                                                                  \
   };
 // v: the saved value, g: the gradient of the output.
-#define MLEXT_BINARY(name, v, g, formula)                     \
-  struct op_##name {                                          \
-    template <class V>                                        \
+#define MLEXT_BINARY(name, v, g, formula)                                   \
+  struct op_##name {                                                        \
+    template <class V>                                                      \
     static MLEXT_INLINE V run(V v, V g, [[maybe_unused]] const double* p) { \
-      using T = typename V::Scalar;                           \
-      [[maybe_unused]] const V one(T(1)), zero(T(0)), half(T(0.5)); \
-      return formula;                                         \
-    }                                                         \
+      using T = typename V::Scalar;                                         \
+      [[maybe_unused]] const V one(T(1)), zero(T(0)), half(T(0.5));         \
+      return formula;                                                       \
+    }                                                                       \
   };
 #define MLEXT_P(i) V(static_cast<T>(p[i]))
 
@@ -139,8 +139,7 @@ MLEXT_BINARY(hard_sigmoid_backward, x, g, select((x > V(T(-3))) & (x < V(T(3))),
 MLEXT_UNARY(hard_swish, x* clamp(x + V(T(3)), zero, V(T(6))) / V(T(6)))
 MLEXT_BINARY(hard_swish_backward, x, g,
              g* select(x >= V(T(3)), one, select(x > V(T(-3)), (x + x + V(T(3))) / V(T(6)), zero)))
-MLEXT_UNARY(soft_shrink,
-            select(x > MLEXT_P(0), x - MLEXT_P(0), select(x < -MLEXT_P(0), x + MLEXT_P(0), x - x)))
+MLEXT_UNARY(soft_shrink, select(x > MLEXT_P(0), x - MLEXT_P(0), select(x < -MLEXT_P(0), x + MLEXT_P(0), x - x)))
 MLEXT_BINARY(soft_shrink_backward, x, g, select(abs(x) > MLEXT_P(0), g, zero))
 
 // ---- arithmetic -----------------------------------------------------------------------------------------------------
@@ -154,7 +153,7 @@ MLEXT_BINARY(minimum, a, b, min_nan(a, b))
 
 // v is the output of tanh and sigmoid, the input of erf.
 MLEXT_BINARY(tanh_backward, y, g, g*(one - y * y))
-MLEXT_BINARY(sigmoid_backward, y, g, g* y*(one - y))
+MLEXT_BINARY(sigmoid_backward, y, g, g * y * (one - y))
 MLEXT_BINARY(erf_backward, x, g, g* V(T(1.12837916709551257390)) * exp(-(x * x)))  // 2 / sqrt(pi)
 
 #undef MLEXT_UNARY

@@ -14,9 +14,7 @@ MLEXT_DISPATCH(MachineKernels, machine_kernels)
 
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Median rate of `work(thread)`, which returns units done, on all threads at once.
 template <class F>
@@ -60,13 +58,16 @@ MachinePeak measure_machine(index working_set_bytes) {
                        const float* data = x[static_cast<std::size_t>(t)].ptr<float>();
                        for (index p = 0; p < passes; ++p) sink_f32[0] += kernels.read(data, n);
                        return 4.0 * static_cast<double>(n * passes);
-                     }) / 1e9;
-  peak.copy_gbytes = median_rate([&](index t) {
-                       for (index p = 0; p < passes; ++p) {
-                         kernels.copy(x[static_cast<std::size_t>(t)].ptr<float>(), y[static_cast<std::size_t>(t)].ptr<float>(), n);
-                       }
-                       return 8.0 * static_cast<double>(n * passes);
-                     }) / 1e9;
+                     }) /
+                     1e9;
+  peak.copy_gbytes =
+      median_rate([&](index t) {
+        for (index p = 0; p < passes; ++p) {
+          kernels.copy(x[static_cast<std::size_t>(t)].ptr<float>(), y[static_cast<std::size_t>(t)].ptr<float>(), n);
+        }
+        return 8.0 * static_cast<double>(n * passes);
+      }) /
+      1e9;
   return peak;
 }
 

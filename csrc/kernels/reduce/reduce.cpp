@@ -157,9 +157,7 @@ void run_stage(const char* name, ReduceOp op, const Array& x, const Plan& plan, 
   launch(name, Work{elements, elements * static_cast<double>(stage.x_size)}, {&x, center}, {&out}, stage);
 }
 
-bool rounds(ReduceOp op, DType dtype) {
-  return is_floating(dtype) && op != ReduceOp::max && op != ReduceOp::min;
-}
+bool rounds(ReduceOp op, DType dtype) { return is_floating(dtype) && op != ReduceOp::max && op != ReduceOp::min; }
 
 // Kept axes first, then the reduced ones, row-major: reduced rows are contiguous.
 Array reduced_last(const Array& x, Geometry& g) {

@@ -35,7 +35,8 @@ struct IndexRun {
         const T* from = static_cast<const T*>(data);
         for (index j = 0; j < count; ++j) {
           const index i = static_cast<index>(from[j]), wrapped = i < 0 && wraps ? i + n : i;
-          if (wrapped < 0 || wrapped >= n) [[unlikely]] refuse_index(i, j);
+          if (wrapped < 0 || wrapped >= n) [[unlikely]]
+            refuse_index(i, j);
           out[j] = wrapped;
         }
       }

@@ -107,9 +107,7 @@ class RandomShift:
     def __init__(self, pixels: int | tuple[int, int], fill: float = 0.0) -> None:
         pair = (pixels, pixels) if isinstance(pixels, int) else tuple(pixels)
         if len(pair) != 2 or not all(isinstance(n, int) and n >= 0 for n in pair):
-            raise ValueError(
-                f"RandomShift: argument 'pixels': expected an int >= 0 or two, got {pixels!r}"
-            )
+            raise ValueError(f"RandomShift: argument 'pixels': expected an int >= 0 or two, got {pixels!r}")
         self.pixels = pair
         self.fill = float(fill)
 

@@ -105,9 +105,7 @@ def check_images(images: ArrayLike, what: str) -> Images:
     if x.dtype.kind not in "fiu":
         raise TypeError(f"{what}: argument 'images': expected numbers, got {x.dtype}")
     if x.ndim not in (3, 4):
-        raise ValueError(
-            f"{what}: argument 'images': expected shape (N, H, W) or (N, H, W, C), got {x.shape}"
-        )
+        raise ValueError(f"{what}: argument 'images': expected shape (N, H, W) or (N, H, W, C), got {x.shape}")
     return x
 
 
@@ -116,8 +114,7 @@ def _per_image(value: ArrayLike, x: Images, what: str, name: str) -> NDArray[np.
     array = np.asarray(value, np.float64)
     if array.shape not in ((), (len(x),)) or not np.isfinite(array).all():
         raise ValueError(
-            f"{what}: argument {name!r}: expected finite, a number or shape ({len(x)},), "
-            f"got shape {array.shape}"
+            f"{what}: argument {name!r}: expected finite, a number or shape ({len(x)},), got shape {array.shape}"
         )
     return np.broadcast_to(array, (len(x),))
 
@@ -161,9 +158,7 @@ def _warp(
     return _like(_sample(x, old_r, old_c, fill), x)
 
 
-def _sample(
-    x: Images, row: NDArray[np.float64], column: NDArray[np.float64], fill: float
-) -> NDArray[Any]:
+def _sample(x: Images, row: NDArray[np.float64], column: NDArray[np.float64], fill: float) -> NDArray[Any]:
     """Read images (N, H, W, ...) at positions (N, H, W) with bilinear interpolation.
 
     A border of ``fill`` makes every neighbour exist, so that no position needs a test.

@@ -115,13 +115,10 @@ class DataLoader:
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
             raise TypeError(
-                "DataLoader: argument 'batch_size': expected int, got "
-                f"{type(batch_size).__name__} {batch_size!r}"
+                f"DataLoader: argument 'batch_size': expected int, got {type(batch_size).__name__} {batch_size!r}"
             )
         if batch_size < 1:
-            raise ValueError(
-                f"DataLoader: argument 'batch_size': expected at least 1, got {batch_size}"
-            )
+            raise ValueError(f"DataLoader: argument 'batch_size': expected at least 1, got {batch_size}")
         self.dataset, self._bare = _as_dataset(dataset)
         self.batch_size = int(batch_size)
         self.shuffle = bool(shuffle)
@@ -176,9 +173,7 @@ class DataLoader:
 
     def _check_current(self, iteration: int) -> None:
         if iteration != self._iteration:
-            raise RuntimeError(
-                "DataLoader: a newer iteration over this loader has begun; use one loader for each"
-            )
+            raise RuntimeError("DataLoader: a newer iteration over this loader has begun; use one loader for each")
 
     def _is_random(self) -> bool:
         return self.shuffle or self.transform is not None

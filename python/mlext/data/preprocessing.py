@@ -14,9 +14,7 @@ from mlext.data.scalers import MinMaxScaler, StandardScaler
 __all__ = ["MinMaxScaler", "StandardScaler", "one_hot", "train_test_split"]
 
 
-def one_hot(
-    labels: ArrayLike, classes: int | None = None, *, dtype: DTypeLike = np.float32
-) -> NDArray[Any]:
+def one_hot(labels: ArrayLike, classes: int | None = None, *, dtype: DTypeLike = np.float32) -> NDArray[Any]:
     """Turn integer labels into rows with a single 1.
 
     Parameters
@@ -59,9 +57,7 @@ def one_hot(
     bad = np.argwhere((array < 0) | (array >= classes))
     if len(bad):
         where = tuple(int(i) for i in bad[0])
-        raise IndexError(
-            f"one_hot: argument 'labels': expected 0..{classes - 1}, got {array[where]} at {where}"
-        )
+        raise IndexError(f"one_hot: argument 'labels': expected 0..{classes - 1}, got {array[where]} at {where}")
     result = np.zeros((*array.shape, classes), dtype)
     np.put_along_axis(result, array[..., None].astype(np.int64), 1, axis=-1)
     return result

@@ -30,10 +30,7 @@ def as_generator(rng: np.random.Generator | int | None) -> np.random.Generator:
     if rng is None:
         return np.random.default_rng()
     if isinstance(rng, bool) or not isinstance(rng, int | np.integer):
-        raise TypeError(
-            "argument 'rng': expected numpy.random.Generator, int or None, got "
-            f"{type(rng).__name__}"
-        )
+        raise TypeError(f"argument 'rng': expected numpy.random.Generator, int or None, got {type(rng).__name__}")
     if rng < 0:
         raise ValueError(f"argument 'rng': expected a seed >= 0, got {rng}")
     return np.random.default_rng(int(rng))

@@ -21,9 +21,7 @@ class _Scaler:
         self.offset: NDArray[np.float64] | None = None
         self.scale: NDArray[np.float64] | None = None
 
-    def _statistics(
-        self, x: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _statistics(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return offset and scale; the scale of a constant feature is not 0."""
         raise NotImplementedError
 
@@ -40,8 +38,7 @@ class _Scaler:
         array = self._check(x, "fit")
         if array.size == 0:
             raise ValueError(
-                f"{type(self).__name__}.fit: argument 'x': expected at least one row, "
-                f"got shape {array.shape}"
+                f"{type(self).__name__}.fit: argument 'x': expected at least one row, got shape {array.shape}"
             )
         self.offset, self.scale = self._statistics(array.astype(np.float64))
         return self
@@ -101,16 +98,13 @@ class _Scaler:
             raise ValueError(f"{where}: value at {first} is {array[first]}, expected finite values")
         return array
 
-    def _fitted(
-        self, array: NDArray[Any], what: str
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _fitted(self, array: NDArray[Any], what: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         where = f"{type(self).__name__}.{what}"
         if self.offset is None or self.scale is None:
             raise RuntimeError(f"{where}: call fit first")
         if array.shape[1:] != self.offset.shape:
             raise ValueError(
-                f"{where}: argument 'x': expected shape (N, *{self.offset.shape}) as in fit, "
-                f"got {array.shape}"
+                f"{where}: argument 'x': expected shape (N, *{self.offset.shape}) as in fit, got {array.shape}"
             )
         return self.offset, self.scale
 
@@ -136,9 +130,7 @@ class StandardScaler(_Scaler):
     [[-1.0], [1.0]]
     """
 
-    def _statistics(
-        self, x: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _statistics(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         mean, std = x.mean(axis=0), x.std(axis=0)
         # The mean's rounding leaves a constant feature a spread of a few ulps.
         ulps = np.abs(mean) * np.finfo(np.float64).eps * 10
@@ -171,15 +163,11 @@ class MinMaxScaler(_Scaler):
         super().__init__()
         low, high = feature_range
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(
-                f"MinMaxScaler: argument 'feature_range': expected low < high, got {feature_range}"
-            )
+            raise ValueError(f"MinMaxScaler: argument 'feature_range': expected low < high, got {feature_range}")
         self.feature_range = (float(low), float(high))
         self._low = float(low)
 
-    def _statistics(
-        self, x: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _statistics(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         low, high = self.feature_range
         least = x.min(axis=0)
         spread = x.max(axis=0) - least

@@ -40,9 +40,7 @@ def read_cifar10_batch(path: str | os.PathLike[str]) -> Labelled:
 
 def _parse(raw: NDArray[np.uint8], path: str | os.PathLike[str]) -> Labelled:
     if raw.size == 0 or raw.size % _RECORD:
-        raise FileFormatError(
-            path, f"expected a positive multiple of {_RECORD} bytes (one image), got {raw.size}"
-        )
+        raise FileFormatError(path, f"expected a positive multiple of {_RECORD} bytes (one image), got {raw.size}")
     records = raw.reshape(-1, _RECORD)
     labels = records[:, 0]
     if labels.max() > 9:

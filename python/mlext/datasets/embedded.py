@@ -123,6 +123,5 @@ def load_diabetes(*, scaled: bool = True, dtype: DTypeLike = np.float32) -> Data
         target.astype(dtype),
         ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"),
         (),
-        "Diabetes (Efron et al., 2004): ten baseline variables and a measure of disease "
-        "progression one year later.",
+        "Diabetes (Efron et al., 2004): ten baseline variables and a measure of disease progression one year later.",
     )

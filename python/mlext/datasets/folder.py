@@ -57,9 +57,7 @@ def load_image_folder(
         raise NotADirectoryError(f"load_image_folder: {root} is not a folder")
     wanted = _check_size(size)
     if channels not in (None, 1, 3):
-        raise ValueError(
-            f"load_image_folder: argument 'channels': expected 1 or 3, got {channels!r}"
-        )
+        raise ValueError(f"load_image_folder: argument 'channels': expected 1 or 3, got {channels!r}")
     files = _list(root)
     images = []
     for file, _ in files:
@@ -91,9 +89,7 @@ def _list(root: Path) -> list[tuple[Path, str]]:
             if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
         ]
         if not files:
-            raise ValueError(
-                f"load_image_folder: class {folder.name!r} has no images ({', '.join(SUFFIXES)})"
-            )
+            raise ValueError(f"load_image_folder: class {folder.name!r} has no images ({', '.join(SUFFIXES)})")
         found += files
     if not found:
         raise ValueError(f"load_image_folder: {root} has no folders; expected one per class")
@@ -105,9 +101,7 @@ def _check_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
         return None
     pair = (size, size) if isinstance(size, int) else tuple(size)
     if len(pair) != 2 or not all(isinstance(n, int) and 0 < n <= 16384 for n in pair):
-        raise ValueError(
-            f"argument 'size': expected a positive int or (height, width), got {size!r}"
-        )
+        raise ValueError(f"argument 'size': expected a positive int or (height, width), got {size!r}")
     return pair[0], pair[1]
 
 
@@ -136,8 +130,7 @@ def _read_array(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
         raise FileFormatError(
             path,
-            f"expected an image uint8 (H, W), (H, W, 1) or (H, W, 3), got {image.dtype} "
-            f"{image.shape}",
+            f"expected an image uint8 (H, W), (H, W, 1) or (H, W, 3), got {image.dtype} {image.shape}",
         )
     return image
 
@@ -146,9 +139,7 @@ def _read_with_pillow(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError(
-            f"reading {os.fspath(path)} needs Pillow: pip install mlext[images]"
-        ) from error
+        raise ImportError(f"reading {os.fspath(path)} needs Pillow: pip install mlext[images]") from error
     with open_regular(path) as file:
         try:
             with Image.open(file) as image:

@@ -50,9 +50,10 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = folder + "/labels"
-    ...     _ = open(file, "wb").write(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]))
+    ...     _ = Path(file).write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]))
     ...     read_idx(file)
     array([7, 8, 9], dtype=uint8)
     """
@@ -69,16 +70,12 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
             raise FileFormatError(path, f"gzip: {error}") from None
 
 
-def _parse(
-    file: io.FileIO | gzip.GzipFile, limit: int, path: str | os.PathLike[str]
-) -> NDArray[Any]:
+def _parse(file: io.FileIO | gzip.GzipFile, limit: int, path: str | os.PathLike[str]) -> NDArray[Any]:
     """Parse an open IDX file of at most ``limit`` bytes."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES:
         codes = ", ".join(f"{code:#04x}" for code in _DTYPES)
-        raise FileFormatError(
-            path, f"magic is {magic.hex(' ') or 'missing'}, expected 00 00, one of {codes}, axes"
-        )
+        raise FileFormatError(path, f"magic is {magic.hex(' ') or 'missing'}, expected 00 00, one of {codes}, axes")
     ndim = magic[3]
     header = file.read(4 * ndim)
     if len(header) < 4 * ndim or ndim > 32:

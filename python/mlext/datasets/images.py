@@ -48,9 +48,7 @@ _CIFAR10 = Source(
     "https://www.cs.toronto.edu/~kriz/",
     ("cifar-10-binary.tar.gz",),
     {
-        "cifar-10-binary.tar.gz": (
-            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-        ),
+        "cifar-10-binary.tar.gz": ("c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
     },
 )
 
@@ -194,9 +192,7 @@ def _check_part(part: Labelled, path: Path, channels: tuple[int, ...], which: st
     wanted = f"uint8 (N, H, W{', 3' if channels else ''})"
     ndim = 3 + len(channels)
     if images.dtype != np.uint8 or images.ndim != ndim or images.shape[3:] != channels:
-        raise FileFormatError(
-            path, f"{which} images: expected {wanted}, got {images.dtype} {images.shape}"
-        )
+        raise FileFormatError(path, f"{which} images: expected {wanted}, got {images.dtype} {images.shape}")
     if labels.ndim == 2 and labels.shape[1] == 1:  # Keras keeps CIFAR's labels as a column
         labels = labels[:, 0]
     if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1] or not len(labels):

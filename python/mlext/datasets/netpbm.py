@@ -53,9 +53,7 @@ def read_netpbm(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         samples = np.frombuffer(raw[start : len(raw) - extra], dtype)
         count += extra  # half a sample can never be right: make the check below fail
     if samples.size != count:
-        raise FileFormatError(
-            path, f"size {width} x {height} takes {count} samples, got {samples.size}"
-        )
+        raise FileFormatError(path, f"size {width} x {height} takes {count} samples, got {samples.size}")
     if samples.max() > largest:
         raise FileFormatError(path, f"sample {samples.max()} exceeds the greatest value {largest}")
     image = samples.reshape(height, width, channels)

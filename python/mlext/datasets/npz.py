@@ -73,9 +73,7 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _read_member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str | os.PathLike[str]
-) -> NDArray[Any]:
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str | os.PathLike[str]) -> NDArray[Any]:
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise FileFormatError(path, f"{info.filename!r}: compression {info.compress_type}")
     with archive.open(info) as member:
@@ -83,18 +81,14 @@ def _read_member(
         return _parse(member, info.file_size, limit, path, repr(info.filename))
 
 
-def _parse(
-    file: Any, size: int, limit: int, path: str | os.PathLike[str], what: str
-) -> NDArray[Any]:
+def _parse(file: Any, size: int, limit: int, path: str | os.PathLike[str], what: str) -> NDArray[Any]:
     """Parse one open ``.npy`` of ``size`` bytes, which may need at most ``limit`` of memory."""
     shape, fortran, dtype, header = _read_header(file, path, what)
     if dtype.hasobject:
         raise FileFormatError(path, f"{what} holds Python objects, which need pickle: refused")
     need = math.prod(shape) * dtype.itemsize
     if need > limit or need != size - header:
-        raise FileFormatError(
-            path, f"{what}: shape {shape} of {dtype} takes {need} bytes, got {size - header}"
-        )
+        raise FileFormatError(path, f"{what}: shape {shape} of {dtype} takes {need} bytes, got {size - header}")
     flat = np.empty(need, np.uint8)
     got = read_into(file, flat)
     if got < need:
@@ -168,22 +162,15 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset | TrainTest:
             return Dataset(data, target, description=os.fspath(path), image_shape=shape)
     raise FileFormatError(
         path,
-        f"expected arrays {', '.join(_SPLIT)}, or x and y, or data and target; "
-        f"got {', '.join(arrays) or 'none'}",
+        f"expected arrays {', '.join(_SPLIT)}, or x and y, or data and target; got {', '.join(arrays) or 'none'}",
     )
 
 
-def _pair(
-    arrays: dict[str, NDArray[Any]], x: str, y: str, path: str | os.PathLike[str]
-) -> Labelled:
+def _pair(arrays: dict[str, NDArray[Any]], x: str, y: str, path: str | os.PathLike[str]) -> Labelled:
     data, target = arrays[x], arrays[y]
     for name, array in ((x, data), (y, target)):
         if array.ndim == 0 or array.dtype.kind not in "fiub":
-            raise FileFormatError(
-                path, f"{name}: expected numbers along an axis, got {array.dtype} {array.shape}"
-            )
+            raise FileFormatError(path, f"{name}: expected numbers along an axis, got {array.dtype} {array.shape}")
     if len(data) != len(target) or len(data) == 0:
-        raise FileFormatError(
-            path, f"{x} has {len(data)} rows and {y} has {len(target)}; expected equally many, > 0"
-        )
+        raise FileFormatError(path, f"{x} has {len(data)} rows and {y} has {len(target)}; expected equally many, > 0")
     return Labelled(data, target)

@@ -40,9 +40,7 @@ def locate(
     """Return the file or folder of a data set, downloading it if that is wanted."""
     if path is not None:
         if url is not None or download:
-            raise ValueError(
-                f"load {source.name}: pass either argument 'path' or 'url' and 'download', not both"
-            )
+            raise ValueError(f"load {source.name}: pass either argument 'path' or 'url' and 'download', not both")
         if not os.path.exists(path):
             raise FileNotFoundError(f"load {source.name}: no file or folder {os.fspath(path)}")
         return Path(path)
@@ -110,8 +108,7 @@ def _digest(source: Source, name: str, sha256: str | Mapping[str, str] | None) -
     digest = (sha256 or source.known).get(name)
     if digest is None:
         raise ValueError(
-            f"load {source.name}: argument 'sha256': {name} is not a file of the original data "
-            "set; pass its SHA-256"
+            f"load {source.name}: argument 'sha256': {name} is not a file of the original data set; pass its SHA-256"
         )
     return digest
 

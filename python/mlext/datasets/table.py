@@ -65,8 +65,9 @@ def load_csv(
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = open(folder + "/a.csv", "w").write("size,kind\n1.5,cat\n2.5,dog\n")
+    ...     _ = Path(folder, "a.csv").write_text("size,kind\n1.5,cat\n2.5,dog\n")
     ...     data = load_csv(folder + "/a.csv", target="kind")
     >>> data.data.tolist(), data.target.tolist(), data.target_names
     ([[1.5], [2.5]], [0, 1], ('cat', 'dog'))
@@ -91,9 +92,7 @@ def load_csv(
     return rows.finish(classes, np.dtype(dtype))
 
 
-def _records(
-    path: str | os.PathLike[str], delimiter: str | None
-) -> Iterator[tuple[int, list[str]]]:
+def _records(path: str | os.PathLike[str], delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number and fields of each record that is not blank."""
     with open_regular(path) as raw, io.BufferedReader(raw) as buffered:
         text = io.TextIOWrapper(buffered, encoding="utf-8-sig", newline="")
@@ -133,9 +132,7 @@ def _looks_like_header(fields: list[str], target: int | str | None) -> bool:
     return any(_number(field) is None and not _is_missing(field) for field in features)
 
 
-def _column(
-    target: int | str | None, names: list[str], count: int, path: str | os.PathLike[str]
-) -> int | None:
+def _column(target: int | str | None, names: list[str], count: int, path: str | os.PathLike[str]) -> int | None:
     """Position of the target's column."""
     if target is None:
         return None
@@ -197,9 +194,7 @@ class _Rows:
         """Check and keep one record."""
         layout = self.layout
         if len(fields) != layout.columns:
-            raise FileFormatError(
-                layout.path, f"line {line}: expected {layout.columns} fields, got {len(fields)}"
-            )
+            raise FileFormatError(layout.path, f"line {line}: expected {layout.columns} fields, got {len(fields)}")
         target = layout.target
         features = fields
         if target is not None:
@@ -247,9 +242,7 @@ class _Rows:
             )
         return data.astype(dtype)
 
-    def _target(
-        self, classes: bool | None, dtype: np.dtype[Any]
-    ) -> tuple[NDArray[Any], tuple[str, ...]]:
+    def _target(self, classes: bool | None, dtype: np.dtype[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
         """Turn the target's texts into numbers or class codes with names."""
         if self.layout.target is None:
             return np.empty(0, dtype), ()

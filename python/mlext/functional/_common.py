@@ -8,7 +8,19 @@ from mlext import _C
 from mlext.autograd import jointly, keep, record
 from mlext.tensor import ArrayLike, Axis, Operand, Tensor
 
-__all__ = ["ArrayLike", "Axis", "Axes", "Operand", "Tensor", "as_axes", "jointly", "keep", "record", "swap_last", "unbroadcast"]
+__all__ = [
+    "ArrayLike",
+    "Axis",
+    "Axes",
+    "Operand",
+    "Tensor",
+    "as_axes",
+    "jointly",
+    "keep",
+    "record",
+    "swap_last",
+    "unbroadcast",
+]
 
 # A function called with ndarrays alone returns ndarrays; with any Tensor, Tensors. Type checkers see Any.
 Axes: TypeAlias = "tuple[int, ...] | None"

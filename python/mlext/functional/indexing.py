@@ -110,8 +110,8 @@ def setitem(x: Any, key: Any, value: Any) -> None:
     """``x[key] = value`` in place for ints, slices, ``...`` and None; refused for tensors on the tape."""
     if _C.tracks(x, value):
         raise RuntimeError(
-            "item assignment: a tensor that requires a gradient cannot be changed in place; use where() or concat(), or assign "
-            "under no_grad()"
+            "item assignment: a tensor that requires a gradient cannot be changed in place; use where() or "
+            "concat(), or assign under no_grad()"
         )
     for k in key if isinstance(key, tuple) else (key,):
         if not (k is None or k is Ellipsis or isinstance(k, (int, np.integer, slice))):

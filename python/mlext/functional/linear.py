@@ -80,9 +80,7 @@ _ACTIVATIONS: dict[str, tuple[Any, bool]] = {
 }
 
 
-def linear(
-    x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, activation: str | None = None
-) -> Any:
+def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, activation: str | None = None) -> Any:
     """Affine map with an optional activation, ``act(x W^T + b)``, in one kernel.
 
     Parameters

@@ -9,9 +9,7 @@ from mlext.functional._common import ArrayLike, record
 from mlext.random import Generator, resolve
 
 
-def dropout(
-    x: ArrayLike, p: float = 0.5, training: bool = True, *, rng: Generator | int | None = None
-) -> Any:
+def dropout(x: ArrayLike, p: float = 0.5, training: bool = True, *, rng: Generator | int | None = None) -> Any:
     """Set elements to 0 with probability ``p`` and scale the others by ``1 / (1 - p)`` (Srivastava et al. 2014).
 
     Parameters

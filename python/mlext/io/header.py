@@ -48,9 +48,7 @@ class Item(NamedTuple):
     end: int
 
 
-def read_header(
-    file: io.FileIO, size: int, path: str | os.PathLike[str]
-) -> tuple[dict[str, Any], int]:
+def read_header(file: io.FileIO, size: int, path: str | os.PathLike[str]) -> tuple[dict[str, Any], int]:
     """Read the JSON header; also return where the tensors' bytes start."""
     if size < 8:
         raise FileFormatError(path, f"file has {size} bytes, expected at least 8 (header length)")
@@ -117,14 +115,10 @@ def name_problem(name: str) -> str | None:
 def check_metadata(metadata: object, path: str | os.PathLike[str]) -> dict[str, str]:
     """Check that the metadata maps strings to strings."""
     if not isinstance(metadata, dict):
-        raise FileFormatError(
-            path, f"__metadata__: expected an object, got {type(metadata).__name__}"
-        )
+        raise FileFormatError(path, f"__metadata__: expected an object, got {type(metadata).__name__}")
     for key, value in metadata.items():
         if not isinstance(value, str):
-            raise FileFormatError(
-                path, f"__metadata__ {short(key)}: expected a string, got {short(value)}"
-            )
+            raise FileFormatError(path, f"__metadata__ {short(key)}: expected a string, got {short(value)}")
     return metadata
 
 
@@ -173,8 +167,6 @@ def check_offsets(layout: list[Item], size: int, path: str | os.PathLike[str]) -
             )
         position = item.end
         if position > size:
-            raise FileFormatError(
-                path, f"tensor {short(item.name)} ends at {item.end}, the data has {size} bytes"
-            )
+            raise FileFormatError(path, f"tensor {short(item.name)} ends at {item.end}, the data has {size} bytes")
     if position != size:
         raise FileFormatError(path, f"tensors end at {position}, the data has {size} bytes")

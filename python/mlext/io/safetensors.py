@@ -111,15 +111,11 @@ def _read_tensor(file: io.FileIO, item: Item, path: str | os.PathLike[str]) -> E
     data = np.empty(item.shape, DTYPES[item.dtype])
     got = read_into(file, data)
     if got < data.nbytes:
-        raise FileFormatError(
-            path, f"tensor {short(item.name)}: expected {data.nbytes} bytes, got {got} (truncated)"
-        )
+        raise FileFormatError(path, f"tensor {short(item.name)}: expected {data.nbytes} bytes, got {got} (truncated)")
     if item.dtype == "BOOL" and data.size:
         largest = int(data.reshape(-1).view(np.uint8).max())
         if largest > 1:
-            raise FileFormatError(
-                path, f"tensor {short(item.name)}: BOOL byte is {largest}, expected 0 or 1"
-            )
+            raise FileFormatError(path, f"tensor {short(item.name)}: BOOL byte is {largest}, expected 0 or 1")
     return Entry(item.dtype, data.astype(data.dtype.newbyteorder("="), copy=False))
 
 
@@ -173,10 +169,7 @@ def _to_entry(name: object, value: Entry | NDArray[Any]) -> Entry:
         array = np.asarray(value)
         dtype = _NAMES.get(array.dtype.name)
         if dtype is None:
-            raise TypeError(
-                f"write: tensor {short(name)}: expected one of {', '.join(_NAMES)}, "
-                f"got {array.dtype}"
-            )
+            raise TypeError(f"write: tensor {short(name)}: expected one of {', '.join(_NAMES)}, got {array.dtype}")
         return Entry(dtype, array.view(np.uint16) if dtype == "BF16" else array)
     expected = DTYPES.get(value.dtype)
     if expected is None or value.data.dtype.newbyteorder("<") != np.dtype(expected):
@@ -187,9 +180,7 @@ def _to_entry(name: object, value: Entry | NDArray[Any]) -> Entry:
     return value
 
 
-def _encode_header(
-    entries: Iterable[tuple[str, Entry]], metadata: Mapping[str, str] | None
-) -> bytes:
+def _encode_header(entries: Iterable[tuple[str, Entry]], metadata: Mapping[str, str] | None) -> bytes:
     """Encode the JSON header, padded with blanks so that data starts at a multiple of 8."""
     header: dict[str, Any] = {}
     for key, text in (metadata or {}).items():

@@ -19,21 +19,15 @@ def as_numbers(values: ArrayLike, op: str, name: str) -> NDArray[Any]:
         raise ValueError(f"{op}: argument {name!r}: expected values, got shape {array.shape}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(
-            f"{op}: argument {name!r}: expected finite values, got {array[where]} at {where}"
-        )
+        raise ValueError(f"{op}: argument {name!r}: expected finite values, got {array[where]} at {where}")
     return array
 
 
-def number_pair(
-    prediction: ArrayLike, target: ArrayLike, op: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def number_pair(prediction: ArrayLike, target: ArrayLike, op: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Check numbers of one shape; no broadcasting: (N,) against (N, 1) is a mistake."""
     p, t = as_numbers(prediction, op, "prediction"), as_numbers(target, op, "target")
     if p.shape != t.shape:
-        raise ValueError(
-            f"{op}: argument 'target': expected shape {p.shape} of the prediction, got {t.shape}"
-        )
+        raise ValueError(f"{op}: argument 'target': expected shape {p.shape} of the prediction, got {t.shape}")
     return p.astype(np.float64), t.astype(np.float64)
 
 
@@ -67,9 +61,7 @@ def label_pair(
         p = p.argmax(axis=-1)
     elif p.shape == t.shape and p.ndim > 1 and p.shape[-1] > 1 and p.dtype.kind == "f":
         if not (((t == 0) | (t == 1)).all() and (t.sum(axis=-1) == 1).all()):
-            raise ValueError(
-                f"{op}: argument 'target': shape {t.shape} of the scores needs one-hot rows"
-            )
+            raise ValueError(f"{op}: argument 'target': shape {t.shape} of the scores needs one-hot rows")
         p, t = p.argmax(axis=-1), t.argmax(axis=-1)
     if p.shape != t.shape:
         raise ValueError(
@@ -79,15 +71,11 @@ def label_pair(
     return as_labels(p, op, "prediction").reshape(-1), as_labels(t, op, "target").reshape(-1)
 
 
-def score_pair(
-    prediction: ArrayLike, target: ArrayLike, op: str
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def score_pair(prediction: ArrayLike, target: ArrayLike, op: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Check scores (N, C) against labels (N,) in 0..C-1."""
     p, t = as_numbers(prediction, op, "prediction"), as_numbers(target, op, "target")
     if p.ndim != 2 or t.shape != p.shape[:1]:
-        raise ValueError(
-            f"{op}: expected prediction (N, classes) and target (N,), got {p.shape} and {t.shape}"
-        )
+        raise ValueError(f"{op}: expected prediction (N, classes) and target (N,), got {p.shape} and {t.shape}")
     labels = as_labels(t, op, "target")
     _check_range(labels, p.shape[1], op, "target")
     return p, labels
@@ -97,7 +85,4 @@ def _check_range(labels: NDArray[np.int64], classes: int, op: str, name: str) ->
     bad = np.argwhere((labels < 0) | (labels >= classes))
     if len(bad):
         where = tuple(int(i) for i in bad[0])
-        raise ValueError(
-            f"{op}: argument {name!r}: expected labels 0..{classes - 1}, got {labels[where]} "
-            f"at {where}"
-        )
+        raise ValueError(f"{op}: argument {name!r}: expected labels 0..{classes - 1}, got {labels[where]} at {where}")

@@ -177,9 +177,7 @@ def _count(
         if classes < 1:
             raise ValueError(f"{op}: argument 'classes': expected at least 1, got {classes}")
         if both.min() < 0 or both.max() >= classes:
-            raise ValueError(
-                f"{op}: expected labels 0..{classes - 1}, got {both.min()}..{both.max()}"
-            )
+            raise ValueError(f"{op}: expected labels 0..{classes - 1}, got {both.min()}..{both.max()}")
         labels = np.arange(classes)
     size = len(labels)
     counts = np.bincount(t * size + p, minlength=size * size).reshape(size, size)
@@ -220,8 +218,7 @@ def scores_from_confusion(
         right, actual, predicted = right.sum(), actual.sum(), predicted.sum()
     elif average not in ("macro", "weighted", None):
         raise ValueError(
-            f"{kind}: argument 'average': expected 'binary', 'macro', 'micro', 'weighted' or "
-            f"None, got {average!r}"
+            f"{kind}: argument 'average': expected 'binary', 'macro', 'micro', 'weighted' or None, got {average!r}"
         )
     below = {"precision": predicted, "recall": actual, "f1": (actual + predicted) / 2}[kind]
     values = np.where(below > 0, right / np.where(below > 0, below, 1), zero_division)

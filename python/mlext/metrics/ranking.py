@@ -91,9 +91,7 @@ def roc_auc(
         return _area(scores, labels == 1, 1)
     columns, labels = score_pair(prediction, target, "roc_auc")
     if average not in ("macro", "weighted", None):
-        raise ValueError(
-            f"roc_auc: argument 'average': expected 'macro', 'weighted' or None, got {average!r}"
-        )
+        raise ValueError(f"roc_auc: argument 'average': expected 'macro', 'weighted' or None, got {average!r}")
     classes = range(columns.shape[1])
     areas = np.array([_area(columns[:, c], labels == c, c) for c in classes])
     if average is None:

@@ -83,9 +83,7 @@ def r2(prediction: ArrayLike, target: ArrayLike) -> float:
     0.7857...
     """
     p, t = columns(*number_pair(prediction, target, "r2"))
-    return r2_from_sums(
-        len(t), np.square(t - p).sum(axis=0), np.square(t - t.mean(axis=0)).sum(axis=0)
-    )
+    return r2_from_sums(len(t), np.square(t - p).sum(axis=0), np.square(t - t.mean(axis=0)).sum(axis=0))
 
 
 def r2_from_sums(count: int, residual: NDArray[np.float64], total: NDArray[np.float64]) -> float:
@@ -97,9 +95,7 @@ def r2_from_sums(count: int, residual: NDArray[np.float64], total: NDArray[np.fl
     return float(values.mean())
 
 
-def columns(
-    p: NDArray[np.float64], t: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def columns(p: NDArray[np.float64], t: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Reshape both to (N, outputs)."""
     count = len(p) if p.ndim else 1
     return p.reshape(count, -1), t.reshape(count, -1)

@@ -265,8 +265,7 @@ def get(metric: str | Metric | Callable[[Any, Any], float]) -> Metric:
             return TopKAccuracy(int(parts[1]))
         if metric not in _BY_NAME:
             raise ValueError(
-                f"metrics.get: unknown metric {metric!r}; known are {', '.join(_BY_NAME)}, "
-                "top_<k>_accuracy"
+                f"metrics.get: unknown metric {metric!r}; known are {', '.join(_BY_NAME)}, top_<k>_accuracy"
             )
         return _BY_NAME[metric]()
     if isinstance(metric, Metric) and not isinstance(metric, type):

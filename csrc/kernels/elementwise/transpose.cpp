@@ -1,4 +1,4 @@
-#include "kernels/shape/transpose.h"
+#include "kernels/elementwise/transpose.h"
 
 #include <algorithm>
 
