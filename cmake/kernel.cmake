@@ -1,5 +1,6 @@
 # mlext_kernel(<family>): which file of csrc/kernels/<family>/ goes into which target.
-#   <f>.cpp, <f>.bind.cpp and further *.cpp   into the extension, compiled once with the baseline
+#   <f>.cpp and further *.cpp                 into the extension, compiled once with the baseline
+#   *.bind.cpp                                into mlext_bind, the part of the extension that knows Python
 #   *.simd.cpp                                into one object library per ISA level, compiled with that level's flags
 function(mlext_kernel family)
   set(dir ${CMAKE_CURRENT_SOURCE_DIR}/csrc/kernels/${family})
@@ -9,6 +10,8 @@ function(mlext_kernel family)
       foreach(level IN LISTS MLEXT_LEVELS)
         target_sources(mlext_${level} PRIVATE ${source})
       endforeach()
+    elseif(source MATCHES "\\.bind\\.cpp$")
+      target_sources(mlext_bind PRIVATE ${source})
     else()
       target_sources(_C PRIVATE ${source})
     endif()

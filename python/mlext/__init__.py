@@ -6,22 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from mlext import _C as _C
-from mlext import cuda, functional, init, losses, metrics, nn, optim, random
+from mlext import functional
 from mlext._C import __version__
 from mlext.autograd import no_grad
-from mlext.compiling import compile
-from mlext.config import (
-    empty_cache,
-    get_isa,
-    get_num_threads,
-    memory_stats,
-    set_isa,
-    set_num_threads,
-    show_config,
-)
 from mlext.dtypes import bfloat16, bool_, float16, float32, float64, int8, int32, int64, uint8
-from mlext.profiling import nan_check, profile
-from mlext.random import manual_seed
 from mlext.tensor import (
     Parameter,
     Tensor,
@@ -34,15 +22,35 @@ from mlext.tensor import (
     zeros,
     zeros_like,
 )
-from mlext.transforms import differentiable, grad, value_and_grad
 
 if TYPE_CHECKING:
-    from mlext import data, datasets, io, training
+    from mlext import cuda, data, datasets, init, io, losses, metrics, nn, optim, plot, random, training
+    from mlext.compiling import compile
+    from mlext.config import (
+        empty_cache,
+        get_isa,
+        get_num_threads,
+        memory_stats,
+        set_isa,
+        set_num_threads,
+        show_config,
+    )
     from mlext.io import load, save
+    from mlext.profiling import nan_check, profile
+    from mlext.random import manual_seed
+    from mlext.transforms import differentiable, grad, value_and_grad
 
-# Loaded at first use: `import mlext` stays within 15 ms of NumPy's own import.
-_LAZY = {"data", "datasets", "io", "training", "plot"}
-_LAZY_NAMES = {"save": "io", "load": "io"}
+# Loaded at first use, so that `import mlext` stays within 15 ms of NumPy's own: modules, and names by module.
+_MODULES = "cuda data datasets init io losses metrics nn optim plot random training"
+_NAMES = {
+    "compiling": "compile",
+    "config": "empty_cache get_isa get_num_threads memory_stats set_isa set_num_threads show_config",
+    "io": "load save",
+    "profiling": "nan_check profile",
+    "random": "manual_seed",
+    "transforms": "differentiable grad value_and_grad",
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "Parameter",
@@ -67,9 +75,9 @@ __all__ = [
     "get_num_threads",
     "grad",
     "init",
+    "int8",
     "int32",
     "int64",
-    "int8",
     "io",
     "load",
     "losses",
@@ -99,12 +107,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return importlib.import_module(f"mlext.{name}")
-    if name in _LAZY_NAMES:
-        return getattr(importlib.import_module(f"mlext.{_LAZY_NAMES[name]}"), name)
-    raise AttributeError(f"module 'mlext' has no attribute {name!r}")
+    if name in _HOME:
+        value: Any = getattr(importlib.import_module(f"mlext.{_HOME[name]}"), name)
+    elif name in _MODULES.split():
+        value = importlib.import_module(f"mlext.{name}")
+    else:
+        raise AttributeError(f"module 'mlext' has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | _LAZY | set(_LAZY_NAMES))
+    return sorted({*globals(), *__all__})
