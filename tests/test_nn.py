@@ -268,7 +268,8 @@ def test_the_path_costs_little():
             times.append(time.perf_counter() - start)
         return min(times) / 1000
 
-    assert best(layer) - best(layer.forward) < 1e-6
+    # In units of a bare method call, about 0.1 us on a quiet machine: absolute times mean nothing on a shared one.
+    assert best(layer) < 15 * best(layer.forward)
 
 
 def test_hooks():

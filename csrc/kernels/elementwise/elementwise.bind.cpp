@@ -9,16 +9,15 @@ namespace mlext {
 namespace {
 
 // The door of a floating op refuses integers; the others are refused where no kernel exists.
-bool needs_floating(MapOp op) {
-  switch (op) {
-#define MLEXT_CASE(name, ...) case MapOp::name:
-    MLEXT_INTEGER_MAPS(MLEXT_CASE)
-    MLEXT_COMPARES(MLEXT_CASE) MLEXT_LOGICALS(MLEXT_CASE)
-#undef MLEXT_CASE
-        return false;
-    default:
-      return true;
+#define MLEXT_ENTRY(name, ...) MapOp::name,
+constexpr MapOp kAnyDType[] = {MLEXT_INTEGER_MAPS(MLEXT_ENTRY) MLEXT_COMPARES(MLEXT_ENTRY) MLEXT_LOGICALS(MLEXT_ENTRY)};
+#undef MLEXT_ENTRY
+
+constexpr bool needs_floating(MapOp op) {
+  for (const MapOp any : kAnyDType) {
+    if (any == op) return false;
   }
+  return true;
 }
 
 // A fraction has no value in an integer array: NumPy would promote, we ask.
