@@ -10,12 +10,12 @@ namespace mlext {
 namespace {
 
 constexpr const char* kNames[] = {
-#define MLEXT_NAME(level, features) #level,
+#define MLEXT_NAME(level, features, kernels) #level,
     MLEXT_FOR_EACH_LEVEL(MLEXT_NAME)
 #undef MLEXT_NAME
 };
 constexpr const char* kFeatureLists[] = {
-#define MLEXT_LIST(level, features) features,
+#define MLEXT_LIST(level, features, kernels) features,
     MLEXT_FOR_EACH_LEVEL(MLEXT_LIST)
 #undef MLEXT_LIST
 };

@@ -10,7 +10,7 @@
 namespace mlext {
 
 enum class Level : int {
-#define MLEXT_ENUM(level, features) level,
+#define MLEXT_ENUM(level, features, kernels) level,
   MLEXT_FOR_EACH_LEVEL(MLEXT_ENUM)
 #undef MLEXT_ENUM
       count
@@ -35,11 +35,11 @@ bool cpu_has(const std::string& feature);
 // <f>.simd.cpp as `const GemmKernels gemm_kernels` inside namespace mlext::MLEXT_LEVEL) and a function
 // `gemm_kernels(device)` that returns the active row. A device is one more row; until its library is loaded the row is
 // empty and asking for it throws.
-#define MLEXT_DECLARE_TABLE(level, features, Table, name) \
-  namespace level {                                       \
-  extern const Table name;                                \
+#define MLEXT_DECLARE_TABLE(level, features, kernels, Table, name) \
+  namespace kernels {                                              \
+  extern const Table name;                                         \
   }
-#define MLEXT_TABLE_ROW(level, features, name) &level::name,
+#define MLEXT_TABLE_ROW(level, features, kernels, name) &kernels::name,
 #define MLEXT_DISPATCH(Table, name)                                                          \
   MLEXT_FOR_EACH_LEVEL(MLEXT_DECLARE_TABLE, Table, name)                                     \
   static const Table& name(Device device) {                                                  \

@@ -58,6 +58,7 @@ void bind_gemm(py::module_& m) {
   door<&matmul>(m, "matmul", {"a", "b"}, "Matrix product by NumPy's rules.");
   door<&linear_door>(m, "linear", {"x", "weight", "bias", "activation", "want_pre"},
                      "act(x W^T + b); with want_pre also the value before act.");
+  door<&linear_weight_gradient>(m, "linear_weight_gradient", {"g", "x"}, "g^T x over all rows.");
   door<&gemm_door>(m, "gemm", {"a", "b", "c", "alpha", "beta"}, "alpha a b + beta c; alpha and beta default to 1.");
 }
 

@@ -56,10 +56,19 @@ void gemm(const GemmArgs& args);
 Array matmul(const Array& a, const Array& b);
 // act(x weight^T + bias): x (..., C), weight (O, C), bias (O) or null. If `pre` is not null it gets the value before act.
 Array linear(const Array& x, const Array& weight, const Array* bias, Activation activation, Array* pre);
+// The gradient of linear() for its weight, g^T x: g (..., O), x (..., C), result (O, C).
+Array linear_weight_gradient(const Array& g, const Array& x);
 // alpha * a b + beta * c of matrices; c null is zero.
 Array gemm(const Array& a, const Array& b, const Array* c, double alpha, double beta);
 
 // ---- what a level provides ------------------------------------------------------------------------------------------
+
+// Memory to bring near while a tile is computed: `count` rows of as many cache lines as the tile is vectors wide, `step`
+// bytes apart.
+struct Ahead {
+  const void* begin;
+  index step, count;
+};
 
 // One piece of C in the compute type T (float or double):
 //   out[i, j] = alpha * sum_k a[i, k] b[k, j] + beta * in[i, j]
@@ -77,6 +86,7 @@ struct TileArgs {
   T* out;
   index out_row;
   T alpha, beta;
+  const Ahead* ahead;  // only for `packed`: a list whose last entry counts more rows than there can be
 };
 
 // Moves a finished tile to C: v = tile + beta * c + bias_n + bias_m; pre = v; c = act(v).
@@ -107,6 +117,9 @@ struct GemmTypeKernels {
 
   // [is the last vector partial][vectors - 1][rows - 1]: `rows` is fixed by the entry, B has unit column stride.
   void (*tile[2][kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
+  // The same for packed factors: a_row 1, a_col rows, b_row whole vectors. [.][.][is the tile as tall as the tallest of
+  // the widest ones, not one row less].
+  void (*packed[2][kMaxTileVectors][2])(const TileArgs<T>&);
   void (*gemv)(const TileArgs<T>&);  // one row, B with unit column stride
   void (*dot)(const TileArgs<T>&);   // any rows and cols; A with unit column stride, B with unit row stride
   // dst[i * dst_row + j] = src[i * src_row + j * src_col], from T or (to float) a half type.

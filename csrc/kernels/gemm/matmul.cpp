@@ -6,6 +6,7 @@
 #include "core/launch.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/shape/shape.h"
 
 namespace mlext {
 namespace {
@@ -163,6 +164,26 @@ Array linear(const Array& x, const Array& weight, const Array* bias, Activation 
   g.pre = pre != nullptr ? pre->data : nullptr;
   const Array* touched = bias != nullptr ? &vector : nullptr;
   launch("linear", work_of(g, batch), {&x, &weight, touched}, {&out, pre}, [g] { gemm(g); });
+  return out;
+}
+
+Array linear_weight_gradient(const Array& g, const Array& x) {
+  check_factors("linear_weight_gradient", g, x);
+  require_min_rank("linear_weight_gradient", "x", x, 1);
+  Dims expected = x.shape;
+  if (g.rank() > 0) expected[x.rank() - 1] = g.shape[g.rank() - 1];
+  require_shape("linear_weight_gradient", "g", g, expected, "to match x");
+  const index outputs = g.shape[g.rank() - 1], features = x.shape[x.rank() - 1];
+  Array out = Array::empty({outputs, features}, x.dtype, x.device);
+  if (out.size() == 0) return out;
+  const index samples = x.size() / features;
+  const Array rows = x.rank() == 2 ? x : reshape(x, {samples, features});
+  const Array slopes = x.rank() == 2 ? g : reshape(g, {samples, outputs});
+  Matrices left = matrices(slopes, true);
+  std::swap(left.rows, left.cols);
+  std::swap(left.row, left.col);
+  const GemmArgs product = describe(left, matrices(rows, false), Dims(), out);
+  launch("linear_weight_gradient", work_of(product, Dims()), {&slopes, &rows}, {&out}, [product] { gemm(product); });
   return out;
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 
 #include "core/dtype.h"
 #include "core/launch.h"
@@ -26,18 +27,25 @@ inline void* at(void* base, DType dtype, index elements) {
   return static_cast<char*>(base) + elements * item_size(dtype);
 }
 
-// Asks for a block of memory, as rows of contiguous bytes, to be brought into L2; it is used some thousand cycles later.
-// Must be inlined: gcc takes a call that only prefetches for one without effect and drops it.
-inline __attribute__((always_inline)) void prefetch(const void* block, index row_bytes, index rows, index bytes) {
-  const char* row = static_cast<const char*>(block);
-  for (index i = 0; i < rows; ++i, row += row_bytes) {
-    for (index j = 0; j < bytes; j += 64) __builtin_prefetch(row + j, 0, 2);
-    __builtin_prefetch(row + bytes - 1, 0, 2);
+// What to bring near during one micro-kernel call (Ahead), as a list that packed_tile() runs down.
+class AheadList {
+ public:
+  void add(const void* begin, index step, index count) {
+    if (count > 0) items_[size_++] = {begin, step, count};
   }
-}
+  // Kernels ask for something until the end of k; `near` is in use anyway.
+  const Ahead* end(const void* near) {
+    items_[size_] = {near, 0, std::numeric_limits<index>::max()};
+    return items_;
+  }
 
-// The next panel of B, made ready in slices between the micro-kernel calls of the panel before: while one call computes,
-// the memory of the next slice is on its way. Otherwise the arithmetic units would wait for L3 or memory.
+ private:
+  Ahead items_[kMaxTileRows + 4];
+  int size_ = 0;
+};
+
+// The next panel of B, packed in slices between the micro-kernel calls of the panel before: while one call computes, the
+// memory of the next slice is on its way. Otherwise the arithmetic units would wait for L3 or memory.
 template <class T>
 struct NextPanel {
   const GemmTypeKernels<T>* kernels;
@@ -50,14 +58,12 @@ struct NextPanel {
 
   const void* source() const { return at(from, args->dtype, done * args->b_row); }
   index next() const { return std::min(slice, k - done); }
-  __attribute__((always_inline)) void fetch() const {
+  void announce(AheadList& list) const {
     const index size = item_size(args->dtype);
-    if (done == k || packed) return;
-    if (args->b_col == 1) {
-      prefetch(source(), args->b_row * size, next(), cols * size);
-    } else if (args->b_row == 1) {
-      prefetch(source(), args->b_col * size, cols, next() * size);
-    }
+    list.add(to + done * width, width * static_cast<index>(sizeof(T)), next());
+    if (packed) return;
+    if (args->b_col == 1) list.add(source(), args->b_row * size, next());
+    if (args->b_row == 1) list.add(source(), args->b_col * size, cols);
   }
   void pack() {
     if (done == k) return;
@@ -83,6 +89,7 @@ struct Product {
   struct Rows {  // of A for one chunk and one block of k
     Split blocks;
     index begin, count;
+    index k0, k;
     const T* a;
     index step, col;  // row stride between blocks, and column stride within one
   };
@@ -111,9 +118,9 @@ struct Product {
   }
 
   void run_chunk(const Task& task, index k0, index k, index m0, index count) const {
-    Rows rows{Split::of(count, plan.block_m), m0, count, nullptr, 0, 0};
-    set_a(rows, k0, k);
-    NextPanel<T> next = next_panel(task, task.p0, k0, k, rows);
+    Rows rows{Split::of(count, plan.block_m), m0, count, k0, k, nullptr, 0, 0};
+    set_a(rows);
+    NextPanel<T> next = next_panel(task, task.p0, rows);
     for (index p = task.p0; p < task.p1; ++p) {
       poll_interrupt();
       while (next.done < next.k) next.pack();
@@ -122,24 +129,24 @@ struct Product {
       tile.k = k;
       tile.cols = column(p + 1) - n0;
       T* sums = task.sums + (n0 - column(task.p0)) * (task.m1 - task.m0) + (m0 - task.m0) * tile.cols;
-      set_b(tile, next.to, k0, n0);
+      set_b(tile, next, k0, n0);
       set_out(tile, sums, k0 == 0, m0, n0);
-      next = next_panel(task, p + 1, k0, p + 1 < task.p1 ? k : 0, rows);
-      run_panel(tile, rows, next);
+      next = next_panel(task, p + 1, rows);
+      run_panel(tile, rows, next, p == task.p0);
       if (!plan.direct && k0 + k == g.k) finish(sums, rows, n0, tile.cols);
     }
   }
 
-  NextPanel<T> next_panel(const Task& task, index p, index k0, index k, const Rows& rows) const {
-    if (!plan.pack_b || k == 0) return {&kernels, &g, nullptr, nullptr, 0, 0, 0, 1, false};
-    const index width = plan.panel_width(), n0 = column(p), number = p - task.p0;
-    T* to = task.packed_b + (task.packed_panels == 2 ? number & 1 : number) * plan.block_k * width;
-    const index slice = (ceil_div(k, rows.blocks.count) + 15) / 16 * 16;  // whole cache lines if k is contiguous
-    const void* from = at(b, g.dtype, k0 * g.b_row + n0 * g.b_col);
-    return {&kernels, &g, from, to, width, k, column(p + 1) - n0, slice, rows.begin != task.m0};
+  NextPanel<T> next_panel(const Task& task, index p, const Rows& rows) const {
+    if (!plan.pack_b || p == task.p1) return {&kernels, &g, nullptr, nullptr, 0, 0, 0, 1, false};
+    const index width = plan.panels.size(p) * plan.unit, n0 = column(p), number = p - task.p0;
+    T* to = task.packed_b + (task.packed_panels == 2 ? number & 1 : number) * plan.block_k * plan.panel_width();
+    const index slice = (ceil_div(rows.k, rows.blocks.count) + 15) / 16 * 16;  // whole cache lines if k is contiguous
+    const void* from = at(b, g.dtype, rows.k0 * g.b_row + n0 * g.b_col);
+    return {&kernels, &g, from, to, width, rows.k, column(p + 1) - n0, slice, rows.begin != task.m0};
   }
 
-  void run_panel(TileArgs<T>& tile, const Rows& rows, NextPanel<T>& next) const {
+  void run_panel(TileArgs<T>& tile, const Rows& rows, NextPanel<T>& next, bool first) const {
     tile.a = rows.a;
     tile.a_row = rows.step;
     tile.a_col = rows.col;
@@ -149,17 +156,24 @@ struct Product {
     }
     if (plan.kernel == GemmPlan::kGemv) return kernels.gemv(tile);
     const index vectors = ceil_div(tile.cols, kernels.lanes);
-    const auto& entry = kernels.tile[tile.cols != vectors * kernels.lanes][vectors - 1];
+    const bool partial = tile.cols != vectors * kernels.lanes, late = first && packs_blocks_late();
     for (index i = 0; i < rows.blocks.count; ++i) {
       tile.rows = rows.blocks.size(i);
       if (plan.pack_a && plan.a_by_columns) {
         tile.a_row = 1;
         tile.a_col = tile.rows;
+        if (late) pack_block(rows, i, 0, rows.k);
       }
-      constexpr index kSize = sizeof(T);
-      if (tile.beta != 0 && tile.in_row != 0) prefetch(tile.out, tile.out_row * kSize, tile.rows, tile.cols * kSize);
-      next.fetch();
-      entry[tile.rows - 1](tile);
+      if (plan.packed && tile.rows >= plan.block_m - 1) {
+        AheadList list;
+        list.add(tile.out, tile.out_row * static_cast<index>(sizeof(T)), tile.rows);
+        if (late && i + 1 < rows.blocks.count) announce_block(list, rows, i + 1, vectors);
+        next.announce(list);
+        tile.ahead = list.end(tile.a);
+        kernels.packed[partial][vectors - 1][tile.rows == plan.block_m](tile);
+      } else {
+        kernels.tile[partial][vectors - 1][tile.rows - 1](tile);
+      }
       next.pack();
       tile.a += tile.rows * rows.step;
       tile.in += tile.rows * tile.in_row;
@@ -167,29 +181,47 @@ struct Product {
     }
   }
 
-  void set_a(Rows& rows, index k0, index k) const {
-    const void* from = at(a, g.dtype, rows.begin * g.a_row + k0 * g.a_col);
+  // A of one chunk, in place or packed: row-major at once, or column after column. The latter reads rows of A along k when
+  // the first panel needs them, and columns of A side by side at once.
+  void set_a(Rows& rows) const {
+    const void* from = at(a, g.dtype, rows.begin * g.a_row + rows.k0 * g.a_col);
     rows.a = static_cast<const T*>(from);
     rows.step = g.a_row;
     rows.col = g.a_col;
     if (!plan.pack_a) return;
     // Row-major packed rows end in a gap, so that rows of 512 floats do not fall into few cache sets.
-    const index row = (k + 15) / 16 * 16 + 16;
+    const index row = plan.a_by_columns ? rows.k : (rows.k + 15) / 16 * 16 + 16;
     T* to = scratch<T>(kSlotA, rows.count * row);
     rows.a = to;
     rows.step = row;
     rows.col = 1;
-    if (!plan.a_by_columns) return kernels.pack(g.dtype, from, g.a_row, g.a_col, rows.count, k, to, row);
-    rows.step = k;
-    for (index i = 0; i < rows.blocks.count; ++i) {
-      const index begin = rows.blocks.begin(i), height = rows.blocks.size(i);
-      kernels.pack(g.dtype, at(from, g.dtype, begin * g.a_row), g.a_col, g.a_row, k, height, to + begin * k, height);
+    if (!plan.a_by_columns) return kernels.pack(g.dtype, from, g.a_row, g.a_col, rows.count, rows.k, to, row);
+    if (packs_blocks_late()) return;
+    constexpr index kColumns = 16;  // few enough to stay in L1 until all blocks have their part
+    for (index k = 0; k < rows.k; k += kColumns) {
+      for (index i = 0; i < rows.blocks.count; ++i) pack_block(rows, i, k, std::min(kColumns, rows.k - k));
     }
   }
 
-  void set_b(TileArgs<T>& tile, const T* packed, index k0, index n0) const {
-    tile.b = plan.pack_b ? packed : static_cast<const T*>(b) + k0 * g.b_row + n0 * g.b_col;
-    tile.b_row = plan.pack_b ? plan.panel_width() : g.b_row;
+  bool packs_blocks_late() const { return plan.pack_a && plan.a_by_columns && g.a_col == 1; }
+  const void* block_source(const Rows& rows, index i, index k) const {
+    return at(a, g.dtype, (rows.begin + rows.blocks.begin(i)) * g.a_row + (rows.k0 + k) * g.a_col);
+  }
+  void pack_block(const Rows& rows, index i, index k, index count) const {
+    const index height = rows.blocks.size(i);
+    T* to = scratch<T>(kSlotA, 0) + rows.blocks.begin(i) * rows.k + k * height;
+    kernels.pack(g.dtype, block_source(rows, i, k), g.a_col, g.a_row, count, height, to, height);
+  }
+  void announce_block(AheadList& list, const Rows& rows, index i, index vectors) const {
+    const index size = item_size(g.dtype), lines = 64 * vectors;
+    for (index r = 0; r < rows.blocks.size(i); ++r) {
+      list.add(at(block_source(rows, i, 0), g.dtype, r * g.a_row), lines, ceil_div(rows.k * size, lines));
+    }
+  }
+
+  void set_b(TileArgs<T>& tile, const NextPanel<T>& packed, index k0, index n0) const {
+    tile.b = plan.pack_b ? packed.to : static_cast<const T*>(b) + k0 * g.b_row + n0 * g.b_col;
+    tile.b_row = plan.pack_b ? packed.width : g.b_row;
     tile.b_col = plan.pack_b ? 1 : g.b_col;
   }
 

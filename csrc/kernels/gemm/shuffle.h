@@ -29,15 +29,31 @@ template <int h>
 struct Cross {
   static constexpr int at(int i, int n) { return i & h ? n + (i ^ h) : i ^ h; }
 };
-// One step of a transpose by blocks of h: a' = a where bit h is clear, else b moved up; b' the other half.
-template <int h>
-struct Low {
-  static constexpr int at(int i, int n) { return i & h ? n + i - h : i; }
+// Units of w elements from the lower (or upper) half of every 128-bit lane of a and b in turn.
+template <int w, int lane, bool upper>
+struct Interleave {
+  static constexpr int at(int i, int n) {
+    const int unit = i % lane / w;
+    return i / lane * lane + (upper ? lane / 2 : 0) + unit / 2 * w + i % w + (unit % 2 != 0 ? n : 0);
+  }
 };
-template <int h>
-struct High {
-  static constexpr int at(int i, int n) { return i & h ? n + i : i + h; }
+// The lower (or upper) halves of a and b.
+template <bool upper>
+struct Halves {
+  static constexpr int at(int i, int n) { return i % (n / 2) + (upper ? n / 2 : 0) + (i < n / 2 ? 0 : n); }
 };
+// The even (or odd) quarters of a and b.
+template <bool odd>
+struct Quarters {
+  static constexpr int at(int i, int n) {
+    const int quarter = n / 4, q = i / quarter;
+    return (q % 2 * 2 + (odd ? 1 : 0)) * quarter + i % quarter + (q < 2 ? 0 : n);
+  }
+};
+template <class Rule, class T>
+MLEXT_INLINE Vec<T> pick(Vec<T> a, Vec<T> b) {
+  return pick(a.v, b.v, LaneList<Vec<T>::N, Rule>{});
+}
 
 // Lane q of the result is the sum of the lanes of x[q]; the order of additions is that of reduce_add.
 template <class T, int h = Vec<T>::N / 2>
@@ -56,18 +72,44 @@ MLEXT_INLINE Vec<T> reduce_each(const Vec<T>* x) {
   }
 }
 
-// x[i] lane j <-> x[j] lane i.
-template <class T, int h = Vec<T>::N / 2>
+// x[i] lane j <-> x[j] lane i. Every step is one instruction of one cycle at all levels: first within 128-bit lanes, then
+// whole lanes.
+template <class T>
 MLEXT_INLINE void transpose(Vec<T>* x) {
-  constexpr int N = Vec<T>::N;
-#pragma GCC unroll 16
-  for (int i = 0; i < N; ++i) {
-    if (i & h) continue;
-    const auto a = x[i].v, b = x[i + h].v;
-    x[i].v = pick(a, b, LaneList<N, Low<h>>{});
-    x[i + h].v = pick(a, b, LaneList<N, High<h>>{});
+  using W = Vec<T>;
+  constexpr int N = W::N, L = 16 / sizeof(T);
+  W y[N];
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i += L) {
+    const W a = pick<Interleave<1, L, false>>(x[i], x[i + 1]), b = pick<Interleave<1, L, true>>(x[i], x[i + 1]);
+    if constexpr (L == 2) {
+      y[i] = a;
+      y[i + 1] = b;
+    } else {
+      const W c = pick<Interleave<1, L, false>>(x[i + 2], x[i + 3]),
+              d = pick<Interleave<1, L, true>>(x[i + 2], x[i + 3]);
+      y[i] = pick<Interleave<2, L, false>>(a, c);
+      y[i + 1] = pick<Interleave<2, L, true>>(a, c);
+      y[i + 2] = pick<Interleave<2, L, false>>(b, d);
+      y[i + 3] = pick<Interleave<2, L, true>>(b, d);
+    }
   }
-  if constexpr (h > 1) transpose<T, h / 2>(x);
+#pragma GCC unroll 4
+  for (int i = 0; i < L; ++i) {
+    if constexpr (N == L) {
+      x[i] = y[i];
+    } else if constexpr (N == 2 * L) {
+      x[i] = pick<Halves<false>>(y[i], y[i + L]);
+      x[i + L] = pick<Halves<true>>(y[i], y[i + L]);
+    } else {
+      const W a = pick<Halves<false>>(y[i], y[i + L]), b = pick<Halves<true>>(y[i], y[i + L]);
+      const W c = pick<Halves<false>>(y[i + 2 * L], y[i + 3 * L]), d = pick<Halves<true>>(y[i + 2 * L], y[i + 3 * L]);
+      x[i] = pick<Quarters<false>>(a, c);
+      x[i + L] = pick<Quarters<true>>(a, c);
+      x[i + 2 * L] = pick<Quarters<false>>(b, d);
+      x[i + 3 * L] = pick<Quarters<true>>(b, d);
+    }
+  }
 }
 
 }  // namespace mlext::MLEXT_LEVEL

@@ -148,16 +148,10 @@ def _linear_backward(x: Any, weight: Any, through: Any) -> tuple[Any, ...]:
             cache[:] = [g, through(g)]
         return cache[1]
 
-    def rows(a: Any) -> Any:
-        return a if a.ndim == 2 else _C.reshape(a, (-1, a.shape[-1])) if a.ndim > 2 else _C.expand_dims(a, (0,))
-
-    def to_bias(g: Any) -> Any:
-        return _C.sum(rows(inner(g)), (0,), False)
-
     return (
         lambda g: _C.matmul(inner(g), weight),
-        lambda g: _C.matmul(_C.permute(rows(inner(g)), (1, 0)), rows(x)),
-        to_bias,
+        lambda g: _C.linear_weight_gradient(inner(g), x),
+        lambda g: _C.sum_to(inner(g), weight.shape[:1]),
     )
 
 
