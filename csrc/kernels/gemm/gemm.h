@@ -117,8 +117,8 @@ struct GemmTypeKernels {
 
   // [is the last vector partial][vectors - 1][rows - 1]: `rows` is fixed by the entry, B has unit column stride.
   void (*tile[2][kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
-  // The same for packed factors: a_row 1, a_col rows, b_row whole vectors. [.][.][is the tile as tall as the tallest of
-  // the widest ones, not one row less].
+  // The same for packed B, b_row whole vectors, and a_col 1. [.][.][is the tile as tall as the tallest of the widest ones,
+  // not one row less].
   void (*packed[2][kMaxTileVectors][2])(const TileArgs<T>&);
   void (*gemv)(const TileArgs<T>&);  // one row, B with unit column stride
   void (*dot)(const TileArgs<T>&);   // any rows and cols; A with unit column stride, B with unit row stride

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "kernels/gemm/shuffle.h"
-#include "kernels/gemm/tile.h"
 #include "simd/vec.h"
 
 namespace mlext::MLEXT_LEVEL {
@@ -45,28 +44,6 @@ void pack_columns(const S* src, index src_col, index rows, index cols, T* dst, i
   }
 }
 
-// A tile's rows of A, contiguous along k, for packed_tile(): dst[k * R + r] = src[r * src_row + k]. Stores are whole
-// vectors of which the next one overwrites the excess; the last steps of k are left to pack_columns, which masks.
-template <class T, class S, int R>
-void pack_tall(const S* src, index src_row, index k, T* dst) {
-  using W = Vec<T>;
-  constexpr int N = W::N, kParts = (R + N - 1) / N;
-  index i = 0;
-  for (; i + 2 * N <= k; i += N, dst += N * R) {
-    W x[kParts * N];
-#pragma GCC unroll 16
-    for (int r = 0; r < kParts * N; ++r) x[r] = r < R ? W::load(src + r * src_row + i) : W::zero();
-#pragma GCC unroll 4
-    for (int part = 0; part < kParts; ++part) transpose(x + part * N);
-#pragma GCC unroll 16
-    for (int j = 0; j < N; ++j) {
-#pragma GCC unroll 4
-      for (int part = 0; part < kParts; ++part) x[part * N + j].store(dst + j * R + part * N);
-    }
-  }
-  pack_columns(src + i, src_row, k - i, R, dst, R);
-}
-
 template <class T, class S>
 void pack_any(const S* src, index src_row, index src_col, index rows, index cols, T* dst, index dst_row) {
   for (index i = 0; i < rows; ++i) {
@@ -80,9 +57,6 @@ template <class T, class S>
 void pack_from(const void* src, index src_row, index src_col, index rows, index cols, T* dst, index dst_row) {
   const S* from = static_cast<const S*>(src);
   if (src_col == 1) return pack_rows(from, src_row, rows, cols, dst, dst_row);
-  constexpr int kTall = TileShape<T>::kPackedRows;
-  if (src_row == 1 && dst_row == cols && cols == kTall) return pack_tall<T, S, kTall>(from, src_col, rows, dst);
-  if (src_row == 1 && dst_row == cols && cols == kTall - 1) return pack_tall<T, S, kTall - 1>(from, src_col, rows, dst);
   if (src_row == 1) return pack_columns(from, src_col, rows, cols, dst, dst_row);
   pack_any(from, src_row, src_col, rows, cols, dst, dst_row);
 }

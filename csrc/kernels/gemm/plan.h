@@ -20,11 +20,13 @@ constexpr index kBlockK = 512;
 constexpr index kDotBlockK = 2048;
 // With more rows than this, packing B for tiles pays.
 constexpr index kDotRows = 24;
-// A of one chunk of rows and one block of k: a good third of an L2 cache of 1 MiB; the rest is for B and C passing by.
-constexpr index kBlockABytes = 384 << 10;
+// A of one chunk of rows and one block of k, read again for every panel: a fifth of an L2 cache of 1 MiB. B and C pass by,
+// and rows of C at a power of two fall into few cache sets, whose A they push out if a chunk has many (2048 cubed: 3 per
+// cent between 192 and 384 KiB).
+constexpr index kBlockABytes = 192 << 10;
 // Packed B of one task: it is read once per chunk of rows, from L3.
 constexpr index kPackedBBytes = 8 << 20;
-// With as many columns as this, packing a row-major A pays.
+// With as many columns as this, packing rows that are far apart pays.
 constexpr index kPackedColumns = 384;
 // B no larger than this is read in place: it stays in L1.
 constexpr index kInPlaceBytes = 20 << 10;
@@ -54,9 +56,8 @@ struct Split {
 struct GemmPlan {
   enum Kernel { kTile, kGemv, kDot } kernel = kTile;
   bool pack_a = false;
-  bool a_by_columns = false;  // packed A: a k-major panel per row block; otherwise row-major
   bool pack_b = false;
-  bool packed = false;  // both, in the layout of the packed micro-kernels
+  bool packed = false;  // B is, and A has contiguous rows: what the packed micro-kernels take
   bool direct = false;  // micro-kernels write C; otherwise sums go through the epilogue
   index block_k = 0;
   index block_m = 1;  // rows of the tallest micro-kernel call
@@ -76,15 +77,15 @@ inline bool prefers_dot(const GemmArgs& g) {
 // Rows at such distances fall into one set of the L1 cache.
 inline bool at_page_distance(index stride, const GemmArgs& g) { return stride * item_size(g.dtype) % 4096 == 0; }
 
-// A k-strided A costs a cache line per element, and packed factors run faster than strided ones (96 against 92 per cent
-// of peak), which pays for packing once enough panels use it.
+// A k-strided A costs a cache line per element. Rows that are far apart lie in as many pages, and fall into few cache sets
+// if the distance is a round one: of the peak, the packed micro-kernels reach 91 per cent on packed rows, 90 on rows at
+// 2 KiB, 87 at nearly 4 KiB, 79 at 4 KiB. A copy pays once enough panels use it.
 inline bool packs_a(const GemmArgs& g, index panels) {
   if (is_half(g.dtype)) return true;
   if (panels < 3 || g.k < 64) return false;
-  const index size = item_size(g.dtype);
+  const index size = item_size(g.dtype), distance = g.a_row * size;
   if (g.a_col != 1) return g.m * g.k * size > (16 << 10);
-  if (g.n >= kPackedColumns && g.m >= 64) return true;
-  return g.m >= 16 && at_page_distance(g.a_row, g);
+  return g.m >= 16 && (distance % 4096 == 0 || (g.n >= kPackedColumns && distance > 2048));
 }
 
 // Halves the longer side of the tasks until there are about four per thread, which even out a late one. A row task
@@ -132,14 +133,7 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
     plan.pack_b =
         is_half(g.dtype) || g.b_col != 1 || (g.m > 2 * plan.block_m && g.k * g.n * item_size(g.dtype) > kInPlaceBytes);
     plan.pack_a = packs_a(g, plan.panels.count);
-    plan.a_by_columns = true;
-    // The packed micro-kernels exist in two heights, those into which a tall A splits; odd blocks go to the others.
-    const index tall = kernels.max_rows[kernels.max_vectors - 1];
-    const Split blocks = Split::of(g.m, tall);
-    if (plan.pack_a && plan.pack_b && blocks.base >= tall - 1) {
-      plan.packed = true;
-      plan.block_m = tall;
-    }
+    plan.packed = plan.pack_b && (plan.pack_a || g.a_col == 1);
   }
   const index k = std::max<index>(plan.block_k, 1);
   plan.chunk = std::max(divide(kBlockABytes / sizeof(T), k), 4 * plan.block_m);

@@ -40,7 +40,7 @@ class AheadList {
   }
 
  private:
-  Ahead items_[kMaxTileRows + 4];
+  Ahead items_[4];
   int size_ = 0;
 };
 
@@ -132,7 +132,7 @@ struct Product {
       set_b(tile, next, k0, n0);
       set_out(tile, sums, k0 == 0, m0, n0);
       next = next_panel(task, p + 1, rows);
-      run_panel(tile, rows, next, p == task.p0);
+      run_panel(tile, rows, next);
       if (!plan.direct && k0 + k == g.k) finish(sums, rows, n0, tile.cols);
     }
   }
@@ -146,7 +146,7 @@ struct Product {
     return {&kernels, &g, from, to, width, rows.k, column(p + 1) - n0, slice, rows.begin != task.m0};
   }
 
-  void run_panel(TileArgs<T>& tile, const Rows& rows, NextPanel<T>& next, bool first) const {
+  void run_panel(TileArgs<T>& tile, const Rows& rows, NextPanel<T>& next) const {
     tile.a = rows.a;
     tile.a_row = rows.step;
     tile.a_col = rows.col;
@@ -156,21 +156,17 @@ struct Product {
     }
     if (plan.kernel == GemmPlan::kGemv) return kernels.gemv(tile);
     const index vectors = ceil_div(tile.cols, kernels.lanes);
-    const bool partial = tile.cols != vectors * kernels.lanes, late = first && packs_blocks_late();
+    const bool partial = tile.cols != vectors * kernels.lanes;
+    const index tall = kernels.max_rows[kernels.max_vectors - 1];
     for (index i = 0; i < rows.blocks.count; ++i) {
       tile.rows = rows.blocks.size(i);
-      if (plan.pack_a && plan.a_by_columns) {
-        tile.a_row = 1;
-        tile.a_col = tile.rows;
-        if (late) pack_block(rows, i, 0, rows.k);
-      }
-      if (plan.packed && tile.rows >= plan.block_m - 1) {
+      // The packed micro-kernels exist in two heights, those into which many rows split; odd blocks go to the others.
+      if (plan.packed && (tile.rows == tall || tile.rows == tall - 1)) {
         AheadList list;
         list.add(tile.out, tile.out_row * static_cast<index>(sizeof(T)), tile.rows);
-        if (late && i + 1 < rows.blocks.count) announce_block(list, rows, i + 1, vectors);
         next.announce(list);
         tile.ahead = list.end(tile.a);
-        kernels.packed[partial][vectors - 1][tile.rows == plan.block_m](tile);
+        kernels.packed[partial][vectors - 1][tile.rows == tall](tile);
       } else {
         kernels.tile[partial][vectors - 1][tile.rows - 1](tile);
       }
@@ -181,42 +177,20 @@ struct Product {
     }
   }
 
-  // A of one chunk, in place or packed: row-major at once, or column after column. The latter reads rows of A along k when
-  // the first panel needs them, and columns of A side by side at once.
+  // A of one chunk, in place or packed as rows. These end in a gap, so that rows of 512 floats do not fall into few cache
+  // sets.
   void set_a(Rows& rows) const {
     const void* from = at(a, g.dtype, rows.begin * g.a_row + rows.k0 * g.a_col);
     rows.a = static_cast<const T*>(from);
     rows.step = g.a_row;
     rows.col = g.a_col;
     if (!plan.pack_a) return;
-    // Row-major packed rows end in a gap, so that rows of 512 floats do not fall into few cache sets.
-    const index row = plan.a_by_columns ? rows.k : (rows.k + 15) / 16 * 16 + 16;
+    const index row = (rows.k + 15) / 16 * 16 + 16;
     T* to = scratch<T>(kSlotA, rows.count * row);
     rows.a = to;
     rows.step = row;
     rows.col = 1;
-    if (!plan.a_by_columns) return kernels.pack(g.dtype, from, g.a_row, g.a_col, rows.count, rows.k, to, row);
-    if (packs_blocks_late()) return;
-    constexpr index kColumns = 16;  // few enough to stay in L1 until all blocks have their part
-    for (index k = 0; k < rows.k; k += kColumns) {
-      for (index i = 0; i < rows.blocks.count; ++i) pack_block(rows, i, k, std::min(kColumns, rows.k - k));
-    }
-  }
-
-  bool packs_blocks_late() const { return plan.pack_a && plan.a_by_columns && g.a_col == 1; }
-  const void* block_source(const Rows& rows, index i, index k) const {
-    return at(a, g.dtype, (rows.begin + rows.blocks.begin(i)) * g.a_row + (rows.k0 + k) * g.a_col);
-  }
-  void pack_block(const Rows& rows, index i, index k, index count) const {
-    const index height = rows.blocks.size(i);
-    T* to = scratch<T>(kSlotA, 0) + rows.blocks.begin(i) * rows.k + k * height;
-    kernels.pack(g.dtype, block_source(rows, i, k), g.a_col, g.a_row, count, height, to, height);
-  }
-  void announce_block(AheadList& list, const Rows& rows, index i, index vectors) const {
-    const index size = item_size(g.dtype), lines = 64 * vectors;
-    for (index r = 0; r < rows.blocks.size(i); ++r) {
-      list.add(at(block_source(rows, i, 0), g.dtype, r * g.a_row), lines, ceil_div(rows.k * size, lines));
-    }
+    kernels.pack(g.dtype, from, g.a_row, g.a_col, rows.count, rows.k, to, row);
   }
 
   void set_b(TileArgs<T>& tile, const NextPanel<T>& packed, index k0, index n0) const {
