@@ -281,6 +281,7 @@ PyObject* array_new(PyTypeObject* type, PyObject* args, PyObject*) {
 int array_traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(self_of(self)->grad);
   Py_VISIT(self_of(self)->node);
+  Py_VISIT(self_of(self)->hooks);
   Py_VISIT(Py_TYPE(self));
   return 0;
 }
@@ -288,6 +289,7 @@ int array_traverse(PyObject* self, visitproc visit, void* arg) {
 int array_clear(PyObject* self) {
   Py_CLEAR(self_of(self)->grad);
   Py_CLEAR(self_of(self)->node);
+  Py_CLEAR(self_of(self)->hooks);
   return 0;
 }
 
@@ -367,6 +369,7 @@ PyGetSetDef kGetters[] = {
 PyMemberDef kMembers[] = {
     {"grad", T_OBJECT, offsetof(ArrayObject, grad), 0, "Gradient of the last backward(), or None."},
     {"_node", T_OBJECT, offsetof(ArrayObject, node), 0, "Entry in the tape, or None."},
+    {"_hooks", T_OBJECT, offsetof(ArrayObject, hooks), 0, "Functions that a leaf's gradient passes, or None."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(ArrayObject, weakrefs), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr},
 };

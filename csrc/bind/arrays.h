@@ -11,12 +11,13 @@ namespace mlext {
 
 namespace py = pybind11;
 
-// mlext._C.Array: an Array and the three fields of the tape. Python subclasses it once (mlext.Tensor) and registers the
+// mlext._C.Array: an Array and the four fields of the tape. Python subclasses it once (mlext.Tensor) and registers the
 // subclass; results are instances of it. A hand-made type, so that making one costs an allocation and nothing else.
 struct ArrayObject {
   PyObject_HEAD Array array;
   PyObject* grad;
   PyObject* node;
+  PyObject* hooks;
   PyObject* weakrefs;
   char requires_grad;
 };

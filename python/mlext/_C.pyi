@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from mlext.autograd import Node
+from mlext.autograd import Hook, Node
 from mlext.dtypes import DType
 from mlext.tensor import Tensor
 
@@ -20,6 +20,7 @@ dtype_sizes: list[int]
 class Array:
     grad: Tensor | None
     requires_grad: bool
+    _hooks: list[Hook] | None
     _node: Node | None
     def __new__(cls, data: Any = ..., *args: Any, **kwargs: Any) -> Any: ...
     @property

@@ -8,6 +8,7 @@ order, holds gradients only between a node and its parents, and drops what a nod
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -84,15 +85,20 @@ def record(
     return out
 
 
+@functools.cache
+def _tensor() -> Callable[[Any], Any]:
+    from mlext.tensor import tensor
+
+    return tensor
+
+
 def keep(x: Any) -> Any:
     """Return what the tape may hold on to: Tensors as they are, a copy of an ndarray, whose owner may change it."""
     if not isinstance(x, np.ndarray):
         return x
-    from mlext.tensor import tensor
-
     if x.dtype.kind in "iu" and x.dtype.itemsize > 1:
         x = x.astype(np.int64)  # labels and indices come in every integer type
-    return tensor(x)
+    return _tensor()(x)
 
 
 def jointly(count: int, backward: Callable[[Any], Sequence[Any]]) -> tuple[Backward, ...]:
@@ -202,7 +208,7 @@ def write_grad(leaf: Tensor, gradient: Tensor | None) -> None:
 
 def accumulate(leaf: Tensor, gradient: Tensor) -> None:
     """Add ``gradient`` to ``leaf.grad``."""
-    for hook in getattr(leaf, "_hooks", None) or ():
+    for hook in leaf._hooks or ():
         gradient = _run_hook(hook, gradient)
     if gradient.shape != leaf.shape:
         raise ValueError(f"backward: expected a gradient of shape {leaf.shape}, got {gradient.shape}")

@@ -39,11 +39,9 @@ class Tensor(_C.Array):
     Tensor([2., 4., 6.])
     """
 
-    __slots__ = ("_hooks",)
+    __slots__ = ()
     # NumPy leaves operators between an ndarray and a Tensor to the Tensor.
     __array_ufunc__ = None
-
-    _hooks: list[autograd.Hook]
 
     def __init__(self, data: ArrayLike, requires_grad: bool = False) -> None:
         if requires_grad:
@@ -113,9 +111,7 @@ class Tensor(_C.Array):
         if self._node is not None:
             hooks = self._node.hooks = self._node.hooks or []
         else:
-            if not hasattr(self, "_hooks"):
-                self._hooks = []
-            hooks = self._hooks
+            hooks = self._hooks = self._hooks or []
         hooks.append(hook)
         return lambda: hooks.remove(hook)
 

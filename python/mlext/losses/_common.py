@@ -39,7 +39,7 @@ def _remedy(expected: tuple[int, ...], got: tuple[int, ...], name: str) -> str:
 
 def _cast(prediction: Any, value: Any) -> Any:
     """Give an argument that came as an ndarray the dtype of the prediction."""
-    if value.dtype == prediction.dtype or not isinstance(value, (np.ndarray, compiling.Input)):
+    if prediction.dtype == value.dtype or not isinstance(value, (np.ndarray, compiling.Input)):
         return value
     return _C.cast(value, prediction.dtype)
 

@@ -44,11 +44,11 @@ def _enter_one(module: Module, x: Any, first: bool) -> Any:
     if kind == "b" or dtype is None or (kind in "iu" and not (first and _takes_numbers(module))):
         dtype = x.dtype
     if isinstance(x, Tensor):
-        return _C.alias(x) if x.dtype == dtype else _C.cast(_C.alias(x), dtype)
+        return _C.alias(x) if dtype == x.dtype else _C.cast(_C.alias(x), dtype)
     # The tape keeps its inputs, and the caller may write to the ndarray: a copy. Without a tape
     # the memory is borrowed.
     view = Tensor(x)
-    return _C.cast(view, dtype) if _C.grad_enabled() or x.dtype != dtype else view
+    return _C.cast(view, dtype) if _C.grad_enabled() or dtype != x.dtype else view
 
 
 def _takes_numbers(module: Module) -> bool:

@@ -146,7 +146,7 @@ class Owner:
         for value in vars(self).values():
             if isinstance(value, Tensor) and value.dtype.is_floating:
                 return value.dtype
-        for child in self.children():
+        for _, child in self.named_children():
             dtype = child._floating_dtype()
             if dtype is not None:
                 return dtype
