@@ -10,6 +10,10 @@
 
 #include "core/error.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace mlext {
 namespace {
 
@@ -33,11 +37,26 @@ std::size_t class_bytes(std::uint32_t c) {
   return (std::size_t{1} << log) + ((c - 1) % 4 + 1) * (std::size_t{1} << (log - 2));
 }
 
-void* system_take(std::size_t bytes) {
+std::size_t system_bytes(std::size_t bytes) {
   const std::size_t alignment = bytes >= kLarge ? kHuge : kLine;
-  void* data = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  return (bytes + alignment - 1) / alignment * alignment;
+}
+
+void* system_take(std::size_t bytes) {
+  void* data = std::aligned_alloc(bytes >= kLarge ? kHuge : kLine, system_bytes(bytes));
   if (data != nullptr && bytes >= kLarge) madvise(data, bytes, MADV_HUGEPAGE);
   return data;
+}
+
+// Tells AddressSanitizer, to which pooled memory is one block in use, that only the first `bytes` of it may be touched.
+void allow_bytes([[maybe_unused]] const Buffer* buffer, [[maybe_unused]] std::size_t bytes) {
+#ifdef __SANITIZE_ADDRESS__
+  // A replay touches memory that its capture took and gave back, so the private pool of a capture marks nothing.
+  if (buffer->pool != &default_pool()) return;
+  const std::size_t size = system_bytes(class_bytes(buffer->size_class));
+  ASAN_UNPOISON_MEMORY_REGION(buffer->data, bytes);
+  ASAN_POISON_MEMORY_REGION(static_cast<char*>(buffer->data) + bytes, size - bytes);
+#endif
 }
 
 }  // namespace
@@ -56,6 +75,7 @@ Buffer* Pool::take(std::size_t bytes) {
   buffer->bytes = bytes;
   buffer->refs.store(1, std::memory_order_relaxed);
   buffer->version.store(0, std::memory_order_relaxed);
+  allow_bytes(buffer, bytes);
   retain();
   return buffer;
 }
@@ -90,6 +110,7 @@ void Pool::count_use(std::size_t size) {
 
 void Pool::give(Buffer* buffer) {
   const auto size = static_cast<index>(class_bytes(buffer->size_class));
+  allow_bytes(buffer, 0);
   {
     std::lock_guard guard(lock_);
     buffer->next = free_[buffer->size_class];
