@@ -604,16 +604,16 @@ def test_loss_scaler():
 
 def test_moving_average():
     w = nn.Parameter(ml.tensor([0.0]))
-    average = optim.ExponentialMovingAverage([w], decay=0.5)
+    average = optim.ExponentialMovingAverage([w], decay=0.75)
     expected = 0.0
     for value in (1.0, 3.0, -2.0):
         ml.init.constant_(w, value)
         average.update()
-        expected = 0.5 * expected + 0.5 * value
+        expected = 0.75 * expected + 0.25 * value
     with average.applied():
         assert w.item() == expected
     assert w.item() == -2.0
     other = optim.ExponentialMovingAverage([w])
     other.load_state_dict(average.state_dict())
     assert other.averages[0].item() == expected
-    assert other.decay == 0.5
+    assert other.decay == 0.75

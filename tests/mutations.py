@@ -1,0 +1,156 @@
+"""Faults that the tests must catch: each is put into a copy of the source, and the named tests must then fail.
+
+    python tests/mutations.py                      the faults in Python
+    python tests/mutations.py --compiled           those in C++ too; builds the copy first, minutes
+    python tests/mutations.py schedule product     those whose file has one of these in its path
+
+Needs mlext and its test extra installed. Run it after changes to a test that guards one of these lines, and add a line
+when you fix a fault that no test had caught. The exit status is the number of faults that survived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from mlext import _C
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# (file, the line's text, what becomes of it, tests that must notice)
+MUTATIONS = [
+    # Two paths from a value to the loss: the second gradient replaces the first.
+    (
+        "python/mlext/autograd.py",
+        "(parent, _C.add(pending[parent.sequence][1], flow))",
+        "(parent, flow)",
+        "test_tensor.py",
+    ),
+    # A saved value that was changed in place is used as if nothing had happened.
+    ("python/mlext/autograd.py", " or _C.versions(node.saved) != node.versions", "", "test_tensor.py"),
+    # The gradient of a weight forgets the fused activation.
+    (
+        "python/mlext/functional/linear.py",
+        "_C.linear_weight_gradient(inner(g), x)",
+        "_C.linear_weight_gradient(g, x)",
+        "test_ops.py",
+    ),
+    # A broadcast operand gets a gradient of the result's shape.
+    (
+        "python/mlext/functional/_common.py",
+        "return g if g.shape == like.shape else _C.sum_to(g, like.shape)",
+        "return g",
+        "test_ops.py",
+    ),
+    # The tape borrows the caller's ndarray instead of copying it.
+    (
+        "python/mlext/nn/_door.py",
+        "if _C.grad_enabled() or dtype != x.dtype else",
+        "if dtype != x.dtype else",
+        "test_nn.py",
+    ),
+    # A schedule is one step ahead.
+    (
+        "python/mlext/optim/schedule.py",
+        "1.0 - min(self.last_epoch, self.total_iters)",
+        "1.0 - min(self.last_epoch + 1, self.total_iters)",
+        "test_optim.py",
+    ),
+    # The moving average moves by what it should keep.
+    ("python/mlext/optim/averaging.py", "1.0 - self.decay)", "self.decay)", "test_optim.py"),
+    ("python/mlext/metrics/regression.py", "1 - residual / np.where", "residual / np.where", "test_metrics.py"),
+    # Precision and recall change places.
+    (
+        "python/mlext/metrics/classification.py",
+        "actual, predicted = counts.sum(axis=1), counts.sum(axis=0)",
+        "predicted, actual = counts.sum(axis=1), counts.sum(axis=0)",
+        "test_metrics.py",
+    ),
+    # Tiles taller than the packed micro-kernels go to them.
+    (
+        "csrc/kernels/gemm/product.h",
+        "(tile.rows == tall || tile.rows == tall - 1)",
+        "tile.rows >= tall - 1",
+        "test_gemm.py",
+    ),
+    # The second block of k forgets the first.
+    ("csrc/kernels/gemm/product.h", ": T(0)) : T(1);", ": T(0)) : T(0);", "test_gemm.py"),
+    # A replay does not count as a write to what it writes.
+    (
+        "csrc/core/launch.cpp",
+        "buffer->version.fetch_add(1, std::memory",
+        "buffer->version.fetch_add(0, std::memory",
+        "test_compile.py",
+    ),
+    # The last, shorter part of a parallel loop is left out.
+    ("csrc/core/parallel.cpp", "n, grain, (n + grain - 1) / grain,", "n, grain, n / grain,", "test_reduce.py"),
+]
+
+
+def run(command: list[object], **options: object) -> int:
+    """The exit status of a command that keeps its output for itself."""
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    return int(done.returncode)
+
+
+def build(copy: Path) -> None:
+    """Compile the copy's extension into its package; only what changed, after the first time."""
+    folder = copy / "build"
+    cmakedir = subprocess.run(
+        [sys.executable, "-m", "pybind11", "--cmakedir"], capture_output=True, text=True, check=True
+    )
+    options = [f"-Dpybind11_DIR={cmakedir.stdout.strip()}", f"-DPython_EXECUTABLE={sys.executable}"]
+    configure = ["cmake", "-S", copy, "-B", folder, "-G", "Ninja", "-DSKBUILD_PROJECT_VERSION=0", *options]
+    if run(configure) or run(["cmake", "--build", folder, "--target", "_C"]):
+        raise SystemExit("the copy does not compile")
+    for made in folder.glob("_C.*.so"):
+        shutil.copy(made, copy / "python" / "mlext")
+
+
+def survives(copy: Path, path: str, text: str, fault: str, tests: str) -> bool:
+    """Whether the tests pass with the fault in the copy, which is whole again afterwards."""
+    file = copy / path
+    before = file.read_text()
+    if before.count(text) != 1:
+        raise SystemExit(f"{path}: expected {text!r} once, found it {before.count(text)} times")
+    file.write_text(before.replace(text, fault))
+    try:
+        if path.startswith("csrc"):
+            build(copy)
+        names = [copy / "tests" / name for name in tests.split()]
+        environment = {**os.environ, "PYTHONPATH": str(copy / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return run([sys.executable, "-m", "pytest", "-x", "-q", *names], cwd=copy, env=environment) == 0
+    finally:
+        file.write_text(before)
+
+
+def main() -> int:
+    """Put in one fault after the other; the number of survivors."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("only", nargs="*", help="parts of the paths of files")
+    parser.add_argument("--compiled", action="store_true", help="the faults in C++ too")
+    options = parser.parse_args()
+    chosen = [m for m in MUTATIONS if options.compiled or not m[0].startswith("csrc")]
+    chosen = [m for m in chosen if not options.only or any(part in m[0] for part in options.only)]
+    survivors = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "mlext"
+        ignored = shutil.ignore_patterns("build", "__pycache__", ".git")
+        shutil.copytree(ROOT, copy, ignore=ignored)
+        shutil.copy(str(_C.__file__), copy / "python" / "mlext")
+        if any(m[0].startswith("csrc") for m in chosen):
+            build(copy)
+        for path, text, fault, tests in chosen:
+            alive = survives(copy, path, text, fault, tests)
+            survivors += alive
+            print("SURVIVED" if alive else "caught  ", path, "|", fault or f"without {text!r}", flush=True)
+    return survivors
+
+
+if __name__ == "__main__":
+    sys.exit(main())
