@@ -35,25 +35,36 @@ def same_bits(got: Array, expected: Array) -> bool:
 
 
 class GuardedPage:
-    """A page of memory followed by one that may not be touched."""
+    """A page of memory between two that may not be touched."""
 
     def __init__(self) -> None:
         self.size = mmap.PAGESIZE
-        self.memory = mmap.mmap(-1, 2 * self.size)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
-        self.guard = ctypes.c_void_p(address + self.size)
+        self.memory = mmap.mmap(-1, 3 * self.size)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
         self.protect(0)
+
+    def open(self) -> None:
+        """What the allocator needs before the memory goes back to it."""
+        self.protect(mmap.PROT_READ | mmap.PROT_WRITE)
 
     def protect(self, mode: int) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
-        if libc.mprotect(self.guard, ctypes.c_size_t(self.size), mode) != 0:
-            raise OSError(ctypes.get_errno(), "mprotect")
+        for guard in (self.address, self.address + 2 * self.size):
+            if libc.mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(self.size), mode) != 0:
+                raise OSError(ctypes.get_errno(), "mprotect")
+
+    def begin(self, values: Array) -> Array:
+        """A copy of the values whose first byte is the first one after a guard page."""
+        return self._copy(values, self.size)
 
     def end(self, values: Array) -> Array:
-        """A copy of the values whose last byte is the last one before the guard page."""
-        start = self.size - values.nbytes
-        view = np.frombuffer(self.memory, values.dtype, len(values), start)
-        view[:] = values
+        """A copy of the values whose last byte is the last one before a guard page."""
+        return self._copy(values, 2 * self.size - values.nbytes)
+
+    def _copy(self, values: Array, start: int) -> Array:
+        assert values.nbytes <= self.size
+        view = np.frombuffer(self.memory, values.dtype, values.size, start).reshape(values.shape)
+        view[...] = values
         return view
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from _simd_tools import GuardedPage
 from mlext import _C
 
 
@@ -25,6 +26,15 @@ def threads() -> Iterator[Callable[[int], None]]:
     before = _C.get_num_threads()
     yield _C.set_num_threads
     _C.set_num_threads(before)
+
+
+@pytest.fixture
+def pages() -> Iterator[list[GuardedPage]]:
+    """Memory that ends the test run when something is touched outside of it."""
+    made = [GuardedPage() for _ in range(4)]
+    yield made
+    for page in made:
+        page.open()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from tests.gradcheck import check_gradient
 
 import mlext as ml
 import mlext.functional as F
+from _simd_tools import GuardedPage
 from mlext import _C
 
 EPS = {np.float32: 2.0**-23, np.float64: 2.0**-52, "bfloat16": 2.0**-7, "float16": 2.0**-10}
@@ -111,6 +112,18 @@ def test_binary_lengths_and_scalars(case, level):
         for shapes in [((n,), (n,)), ((n,), (1,)), ((1,), (n,))]:
             arrays = case.arrays(np.random.default_rng(n), np.float32, shapes)
             assert_close(case, case.fn(*arrays), arrays, EPS[np.float32])
+
+
+@rows
+def test_reads_nothing_outside_its_inputs(case, level, pages):
+    shapes = [[(n,) for _ in case.shapes] for n in LENGTHS[1:]] if case in ELEMENTWISE else []
+    for dtype in (np.float32, np.float64):
+        for shape in [*shapes, case.shapes]:
+            arrays = case.arrays(np.random.default_rng(11), dtype, shape)
+            expected = case.fn(*arrays)
+            for side in (GuardedPage.begin, GuardedPage.end):
+                guarded = [side(page, a) for page, a in zip(pages, arrays, strict=False)]
+                assert np.array_equal(case.fn(*guarded), expected)
 
 
 @rows

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,14 +26,6 @@ from mlext import _C
 @pytest.fixture(params=LEVELS)
 def level(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-def pages() -> Iterator[list[GuardedPage]]:
-    made = [GuardedPage() for _ in range(4)]
-    yield made
-    for page in made:
-        page.protect(mmap.PROT_READ | mmap.PROT_WRITE)
 
 
 def sample(dtype: Any, n: int, seed: int) -> Array:
