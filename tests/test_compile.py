@@ -244,6 +244,23 @@ def test_weights_changed_between_calls_are_seen():
     assert np.array_equal(f(x).numpy(), model(x).detach().numpy())
 
 
+def test_a_replay_counts_as_a_write_to_what_it_writes():
+    state = ml.tensor([5.0])
+
+    def advance(x):
+        nonlocal state
+        state += x
+        return state * 1.0
+
+    compiled = ml.compile(advance)
+    compiled(ml.tensor([1.0]))
+    leaf = ml.tensor([2.0], requires_grad=True)
+    product = leaf * state
+    assert compiled(ml.tensor([1.0])).tolist() == [7.0]
+    with pytest.raises(RuntimeError, match="a value that mul saved for its gradient was changed in place"):
+        product.backward()
+
+
 def test_predict_replays_in_evaluation_mode():
     model, opt = build("sgd", dropout=0.5)
     x, y = batches(1)[0]
