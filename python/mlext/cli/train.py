@@ -129,8 +129,7 @@ def _report(out: NDArray[Any], target: NDArray[Any], preparation: Preparation) -
         }
         return "test " + "  ".join([f"{name} {value:.4g}" for name, value in result.items()]), result
     accuracy = metrics.accuracy(out, target)
-    predicted = out.argmax(axis=-1)
-    matrix = metrics.confusion_matrix(predicted, target, classes=len(preparation.classes))
+    matrix = metrics.confusion_matrix(out.argmax(axis=-1), target, classes=len(preparation.classes))
     return f"{_table(matrix, preparation.classes)}\ntest accuracy {accuracy:.4f}", {"accuracy": accuracy}
 
 

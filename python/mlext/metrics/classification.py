@@ -204,8 +204,9 @@ def scores_from_confusion(
     zero_division: float,
 ) -> float | NDArray[np.float64]:
     """Compute precision, recall or F1 from a confusion matrix with the given row labels."""
-    right = np.diagonal(counts).astype(np.float64)
-    actual, predicted = counts.sum(axis=1), counts.sum(axis=0)
+    right: Any = np.diagonal(counts).astype(np.float64)  # one number per class here, one for all if they are averaged
+    actual: Any = counts.sum(axis=1)
+    predicted: Any = counts.sum(axis=0)
     if average == "binary":
         if not set(labels.tolist()) <= {0, 1}:
             raise ValueError(
