@@ -40,7 +40,7 @@ struct Run {
   bool reduces;  // one result per slice instead of n
 
   void operator()() const {
-    const auto [outer, n, inner] = slices;
+    const index outer = slices.outer, n = slices.n, inner = slices.inner;
     const bool columns = inner > 1;
     // Rows: one task is one row. Columns: one task is a group of adjacent slices.
     const index tiles = columns ? (inner + kSoftmaxColumns - 1) / kSoftmaxColumns : 1;
