@@ -12,6 +12,7 @@ PYBIND11_MODULE(_C, m, pybind11::mod_gil_not_used()) {
   mlext::bind_runtime(m);
   mlext::bind_arrays(m);
   mlext::bind_tape(m);
+  mlext::bind_operation(m);
   mlext::bind_program(m);
 #define MLEXT_BIND(family) mlext::bind_##family(m);
   MLEXT_FAMILIES(MLEXT_BIND)

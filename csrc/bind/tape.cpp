@@ -7,14 +7,9 @@ namespace {
 
 thread_local bool t_grad_enabled = true;
 
-// tracks(*values): recording is on and some value is a Tensor that requires a gradient.
+// tracks(*values): what any_tracked() says.
 PyObject* tracks(PyObject*, PyObject* const* args, Py_ssize_t count) {
-  if (t_grad_enabled) {
-    for (Py_ssize_t i = 0; i < count; ++i) {
-      if (is_array(args[i]) && reinterpret_cast<ArrayObject*>(args[i])->requires_grad) Py_RETURN_TRUE;
-    }
-  }
-  Py_RETURN_FALSE;
+  return PyBool_FromLong(any_tracked(args, count));
 }
 
 // alias(tensor): another Tensor over the same memory, off the tape.
@@ -86,6 +81,14 @@ PyMethodDef kTracks = {"tracks", reinterpret_cast<PyCFunction>(reinterpret_cast<
 PyMethodDef kAlias = {"alias", alias, METH_O, "alias(x)\n--\n\nAnother Tensor over the same memory, off the tape."};
 
 }  // namespace
+
+bool any_tracked(PyObject* const* values, Py_ssize_t count) {
+  if (!t_grad_enabled) return false;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    if (is_array(values[i]) && reinterpret_cast<ArrayObject*>(values[i])->requires_grad) return true;
+  }
+  return false;
+}
 
 void bind_tape(py::module_& m) {
   for (PyMethodDef* def : {&kTracks, &kAlias, &kParents, &kVersions, &kIsAmong}) {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+import functools
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar, cast
 
 from mlext import _C
 from mlext.autograd import jointly, keep, record
@@ -17,6 +19,7 @@ __all__ = [
     "as_axes",
     "jointly",
     "keep",
+    "operation",
     "record",
     "swap_last",
     "unbroadcast",
@@ -24,6 +27,20 @@ __all__ = [
 
 # A function called with ndarrays alone returns ndarrays; with any Tensor, Tensors. Type checkers see Any.
 Axes: TypeAlias = "tuple[int, ...] | None"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def operation(kernel: Any) -> Callable[[Function], Function]:
+    """Decorate a function that records what ``kernel`` computes from the same arguments.
+
+    Calls that record nothing go straight to the kernel; the function sees only those that do.
+    """
+
+    def decorate(taped: Function) -> Function:
+        return cast(Function, functools.update_wrapper(_C.Operation(kernel, taped), taped))
+
+    return decorate
 
 
 def unbroadcast(g: Any, like: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlext import _C
-from mlext.functional._common import ArrayLike, jointly, keep, record, unbroadcast
+from mlext.functional._common import ArrayLike, jointly, keep, operation, record, unbroadcast
 
 
 def _from_input(op: str, x: Any, out: Any, backward: Any, *parameters: float) -> Any:
@@ -17,11 +17,10 @@ def _from_input(op: str, x: Any, out: Any, backward: Any, *parameters: float) ->
 
 def _from_output(op: str, x: Any, out: Any, backward: Any) -> Any:
     """Record an activation whose gradient is ``backward(out, g)``."""
-    if not _C.tracks(x):
-        return out
     return record(out, op, (x,), (lambda g: backward(out, g),), (out,))
 
 
+@operation(_C.relu)
 def relu(x: ArrayLike) -> Any:
     """Rectified linear unit, ``max(x, 0)``; the gradient at 0 is 0.
 
@@ -75,6 +74,7 @@ def celu(x: ArrayLike, alpha: float = 1.0) -> Any:
     return _from_input("celu", x, _C.celu(x, alpha), _C.celu_backward, alpha)
 
 
+@operation(_C.selu)
 def selu(x: ArrayLike) -> Any:
     """Scaled ELU with the constants of self-normalising networks (Klambauer et al. 2017)."""
     return _from_input("selu", x, _C.selu(x), _C.selu_backward)
@@ -102,36 +102,43 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Any:
     raise ValueError(f"gelu: argument 'approximate': expected 'none' or 'tanh', got {approximate!r}")
 
 
+@operation(_C.silu)
 def silu(x: ArrayLike) -> Any:
     """``x * sigmoid(x)``, also called swish (Elfwing et al. 2018)."""
     return _from_input("silu", x, _C.silu(x), _C.silu_backward)
 
 
+@operation(_C.mish)
 def mish(x: ArrayLike) -> Any:
     """``x * tanh(softplus(x))`` (Misra 2019)."""
     return _from_input("mish", x, _C.mish(x), _C.mish_backward)
 
 
+@operation(_C.sigmoid)
 def sigmoid(x: ArrayLike) -> Any:
     """Logistic function, ``1 / (1 + exp(-x))``."""
     return _from_output("sigmoid", x, _C.sigmoid(x), _C.sigmoid_backward)
 
 
+@operation(_C.log_sigmoid)
 def log_sigmoid(x: ArrayLike) -> Any:
     """``log(sigmoid(x))``, without overflow."""
     return _from_input("log_sigmoid", x, _C.log_sigmoid(x), _C.log_sigmoid_backward)
 
 
+@operation(_C.hard_sigmoid)
 def hard_sigmoid(x: ArrayLike) -> Any:
     """``min(max(x + 3, 0), 6) / 6`` (Howard et al. 2019)."""
     return _from_input("hard_sigmoid", x, _C.hard_sigmoid(x), _C.hard_sigmoid_backward)
 
 
+@operation(_C.hard_swish)
 def hard_swish(x: ArrayLike) -> Any:
     """``x * hard_sigmoid(x)`` (Howard et al. 2019)."""
     return _from_input("hard_swish", x, _C.hard_swish(x), _C.hard_swish_backward)
 
 
+@operation(_C.tanh)
 def tanh(x: ArrayLike) -> Any:
     """Hyperbolic tangent."""
     return _from_output("tanh", x, _C.tanh(x), _C.tanh_backward)
@@ -151,6 +158,7 @@ def softplus(x: ArrayLike, beta: float = 1.0) -> Any:
     return _from_input("softplus", x, _C.softplus(x, beta), _C.softplus_backward, beta)
 
 
+@operation(_C.softsign)
 def softsign(x: ArrayLike) -> Any:
     """``x / (1 + |x|)``."""
     return _from_input("softsign", x, _C.softsign(x), _C.softsign_backward)

@@ -5,40 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 from mlext import _C, dtypes
-from mlext.functional._common import ArrayLike, Operand, keep, record, unbroadcast
+from mlext.functional._common import ArrayLike, Operand, keep, operation, record, unbroadcast
 
 
+@operation(_C.add)
 def add(a: Operand, b: Operand) -> Any:
     """Return ``a + b``."""
     out = _C.add(a, b)
-    if not _C.tracks(a, b):
-        return out
     return record(out, "add", (a, b), (lambda g: unbroadcast(g, a), lambda g: unbroadcast(g, b)))
 
 
+@operation(_C.sub)
 def sub(a: Operand, b: Operand) -> Any:
     """Return ``a - b``."""
     out = _C.sub(a, b)
-    if not _C.tracks(a, b):
-        return out
     return record(out, "sub", (a, b), (lambda g: unbroadcast(g, a), lambda g: unbroadcast(_C.neg(g), b)))
 
 
+@operation(_C.mul)
 def mul(a: Operand, b: Operand) -> Any:
     """Return ``a * b``."""
     out = _C.mul(a, b)
-    if not _C.tracks(a, b):
-        return out
     a, b = keep(a), keep(b)
     backward = (lambda g: unbroadcast(_C.mul(g, b), a), lambda g: unbroadcast(_C.mul(g, a), b))
     return record(out, "mul", (a, b), backward, (a, b))
 
 
+@operation(_C.div)
 def div(a: Operand, b: Operand) -> Any:
     """Return ``a / b``."""
     out = _C.div(a, b)
-    if not _C.tracks(a, b):
-        return out
     a, b = keep(a), keep(b)
     backward = (
         lambda g: unbroadcast(_C.div(g, b), a),
@@ -104,16 +100,18 @@ def _extreme(op: str, kernel: Any, wins: Any, a: Any, b: Any) -> Any:
     return record(out, op, (a, b), (lambda g: share(g, a, b), lambda g: share(g, b, a)), (a, b))
 
 
+@operation(_C.neg)
 def neg(x: ArrayLike) -> Any:
     """Return ``-x``."""
     out = _C.neg(x)
-    return record(out, "neg", (x,), (_C.neg,)) if _C.tracks(x) else out
+    return record(out, "neg", (x,), (_C.neg,))
 
 
+@operation(_C.abs)
 def abs(x: ArrayLike) -> Any:
     """Return the absolute value; the gradient at 0 is 0."""
     out = _C.abs(x)
-    return record(out, "abs", (x,), (lambda g: _C.mul(g, _C.sign(x)),), (x,)) if _C.tracks(x) else out
+    return record(out, "abs", (x,), (lambda g: _C.mul(g, _C.sign(x)),), (x,))
 
 
 def sign(x: ArrayLike) -> Any:
@@ -136,100 +134,95 @@ def round(x: ArrayLike) -> Any:
     return _C.round(_off(x))
 
 
+@operation(_C.exp)
 def exp(x: ArrayLike) -> Any:
     """Return e to the power ``x``."""
     out = _C.exp(x)
-    return record(out, "exp", (x,), (lambda g: _C.mul(g, out),), (out,)) if _C.tracks(x) else out
+    return record(out, "exp", (x,), (lambda g: _C.mul(g, out),), (out,))
 
 
+@operation(_C.exp2)
 def exp2(x: ArrayLike) -> Any:
     """Return 2 to the power ``x``."""
     out = _C.exp2(x)
-    if not _C.tracks(x):
-        return out
     return record(out, "exp2", (x,), (lambda g: _C.mul(_C.mul(g, out), 0.6931471805599453),), (out,))
 
 
+@operation(_C.expm1)
 def expm1(x: ArrayLike) -> Any:
     """Return ``exp(x) - 1``, accurate near 0."""
     out = _C.expm1(x)
-    if not _C.tracks(x):
-        return out
     return record(out, "expm1", (x,), (lambda g: _C.mul(g, _C.add(out, 1.0)),), (out,))
 
 
+@operation(_C.log)
 def log(x: ArrayLike) -> Any:
     """Return the natural logarithm."""
     out = _C.log(x)
-    return record(out, "log", (x,), (lambda g: _C.div(g, x),), (x,)) if _C.tracks(x) else out
+    return record(out, "log", (x,), (lambda g: _C.div(g, x),), (x,))
 
 
+@operation(_C.log2)
 def log2(x: ArrayLike) -> Any:
     """Return the logarithm to base 2."""
     out = _C.log2(x)
-    if not _C.tracks(x):
-        return out
     return record(out, "log2", (x,), (lambda g: _C.mul(_C.div(g, x), 1.4426950408889634),), (x,))
 
 
+@operation(_C.log1p)
 def log1p(x: ArrayLike) -> Any:
     """Return ``log(1 + x)``, accurate near 0."""
     out = _C.log1p(x)
-    if not _C.tracks(x):
-        return out
     return record(out, "log1p", (x,), (lambda g: _C.div(g, _C.add(x, 1.0)),), (x,))
 
 
+@operation(_C.sqrt)
 def sqrt(x: ArrayLike) -> Any:
     """Return the square root."""
     out = _C.sqrt(x)
-    if not _C.tracks(x):
-        return out
     return record(out, "sqrt", (x,), (lambda g: _C.div(_C.mul(g, 0.5), out),), (out,))
 
 
+@operation(_C.rsqrt)
 def rsqrt(x: ArrayLike) -> Any:
     """Return one over the square root."""
     out = _C.rsqrt(x)
-    if not _C.tracks(x):
-        return out
     return record(out, "rsqrt", (x,), (lambda g: _C.mul(_C.mul(g, -0.5), _C.div(out, x)),), (x, out))
 
 
+@operation(_C.reciprocal)
 def reciprocal(x: ArrayLike) -> Any:
     """Return ``1 / x``."""
     out = _C.reciprocal(x)
-    if not _C.tracks(x):
-        return out
     return record(out, "reciprocal", (x,), (lambda g: _C.neg(_C.mul(g, _C.square(out))),), (out,))
 
 
+@operation(_C.square)
 def square(x: ArrayLike) -> Any:
     """Return ``x * x``."""
     out = _C.square(x)
-    if not _C.tracks(x):
-        return out
     return record(out, "square", (x,), (lambda g: _C.mul(_C.mul(g, 2.0), x),), (x,))
 
 
+@operation(_C.sin)
 def sin(x: ArrayLike) -> Any:
     """Return the sine of ``x`` in radians."""
     out = _C.sin(x)
-    return record(out, "sin", (x,), (lambda g: _C.mul(g, _C.cos(x)),), (x,)) if _C.tracks(x) else out
+    return record(out, "sin", (x,), (lambda g: _C.mul(g, _C.cos(x)),), (x,))
 
 
+@operation(_C.cos)
 def cos(x: ArrayLike) -> Any:
     """Return the cosine of ``x`` in radians."""
     out = _C.cos(x)
-    if not _C.tracks(x):
-        return out
     return record(out, "cos", (x,), (lambda g: _C.neg(_C.mul(g, _C.sin(x))),), (x,))
 
 
+@operation(_C.erf)
 def erf(x: ArrayLike) -> Any:
     """Return the error function, ``2 / sqrt(pi)`` times the integral of ``exp(-t^2)`` from 0 to ``x``."""
     out = _C.erf(x)
-    return record(out, "erf", (x,), (lambda g: _C.erf_backward(x, g),), (x,)) if _C.tracks(x) else out
+    return record(out, "erf", (x,), (lambda g: _C.erf_backward(x, g),), (x,))
 
 
 def clip(x: ArrayLike, low: float, high: float) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from mlext import _C
-from mlext.functional._common import ArrayLike, keep, record, swap_last, unbroadcast
+from mlext.functional._common import ArrayLike, keep, operation, record, swap_last, unbroadcast
 
 
+@operation(_C.matmul)
 def matmul(a: ArrayLike, b: ArrayLike) -> Any:
     """Matrix product with NumPy's rules for 1-d arguments and broadcast batches.
 
@@ -38,11 +39,7 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Any:
             [3.]])
     """
     out = _C.matmul(a, b)
-    return _record_matmul(out, keep(a), keep(b)) if _C.tracks(a, b) else out
-
-
-def _record_matmul(out: Any, a: Any, b: Any) -> Any:
-    # Apart from matmul: variables that closures capture cost every call, also those that record nothing.
+    a, b = keep(a), keep(b)
     return record(out, "matmul", (a, b), (lambda g: _to_left(g, a, b), lambda g: _to_right(g, a, b)), (a, b))
 
 
