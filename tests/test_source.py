@@ -17,6 +17,7 @@ import pytest
 
 import mlext
 from mlext import _C
+from mutations import MUTATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 CSRC = ROOT / "csrc"
@@ -380,3 +381,13 @@ def argument_names(arguments: ast.arguments) -> list[str]:
     star = [arguments.vararg] if arguments.vararg else []
     named = (*arguments.posonlyargs, *arguments.args, *star, *arguments.kwonlyargs)
     return [argument.arg for argument in named]
+
+
+# ---- the faults that tests must catch -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda row: Path(row[0]).name)
+def test_mutations_change_lines_that_exist(mutation: tuple[str, str, str, str]) -> None:
+    path, text, _, tests = mutation
+    assert (ROOT / path).read_text().count(text) == 1
+    assert all((ROOT / "tests" / name).is_file() for name in tests.split())
