@@ -15,7 +15,6 @@
 //       even, NaN stays NaN); Vec<double> also loads float int32 int64 and stores float.
 //   + - * / unary-  += -= *= /=
 //   fma(a, b, c)              a * b + c, with one rounding where kFma<T>, else with two
-//   add_product(sum, a, b)    sum = fma(a, b, sum), and sum stays in its register
 //   min(a, b)  max(a, b)      a < b ? a : b and a > b ? a : b, so b where either is NaN
 //   min_nan  max_nan          the same, but NaN where either is NaN
 //   abs  sqrt  round (to nearest even)  floor  copysign(magnitude, sign)
@@ -160,13 +159,6 @@ struct Vec {
   MLEXT_INLINE Vec& operator*=(Vec b) { return *this = *this * b; }
   MLEXT_INLINE Vec& operator/=(Vec b) { return *this = *this / b; }
   friend MLEXT_INLINE Vec fma(Vec a, Vec b, Vec c) { return I::fma(a.v, b.v, c.v); }
-  friend MLEXT_INLINE void add_product(Vec& sum, Vec a, Vec b) {
-    if constexpr (requires { I::add_product(sum.v, a.v, b.v); }) {
-      I::add_product(sum.v, a.v, b.v);
-    } else {
-      sum = fma(a, b, sum);
-    }
-  }
 
   friend MLEXT_INLINE Mask<T> operator<(Vec a, Vec b) { return {I::lt(a.v, b.v)}; }
   friend MLEXT_INLINE Mask<T> operator<=(Vec a, Vec b) { return {I::le(a.v, b.v)}; }

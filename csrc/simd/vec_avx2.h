@@ -38,10 +38,6 @@ struct Isa<float> : Portable<float, 32> {
   }
 
   static MLEXT_INLINE Native fma(Native a, Native b, Native c) { return _mm256_fmadd_ps(a, b, c); }
-  // As in vec_avx512.h.
-  static MLEXT_INLINE void add_product(Native& sum, Native a, Native b) {
-    asm("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
-  }
   static MLEXT_INLINE Native min(Native a, Native b) { return _mm256_min_ps(a, b); }
   static MLEXT_INLINE Native max(Native a, Native b) { return _mm256_max_ps(a, b); }
   static MLEXT_INLINE Native sqrt(Native a) { return _mm256_sqrt_ps(a); }
@@ -68,9 +64,6 @@ struct Isa<double> : Portable<double, 32> {
   static MLEXT_INLINE void stream(double* p, Native v) { _mm256_stream_pd(p, v); }
 
   static MLEXT_INLINE Native fma(Native a, Native b, Native c) { return _mm256_fmadd_pd(a, b, c); }
-  static MLEXT_INLINE void add_product(Native& sum, Native a, Native b) {
-    asm("vfmadd231pd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
-  }
   static MLEXT_INLINE Native min(Native a, Native b) { return _mm256_min_pd(a, b); }
   static MLEXT_INLINE Native max(Native a, Native b) { return _mm256_max_pd(a, b); }
   static MLEXT_INLINE Native sqrt(Native a) { return _mm256_sqrt_pd(a); }

@@ -75,10 +75,6 @@ struct Isa<float> : Portable<float, 64> {
   }
 
   static MLEXT_INLINE Native fma(Native a, Native b, Native c) { return _mm512_fmadd_ps(a, b, c); }
-  // In unrolled loops with nearly all registers in use gcc moves sums about between the three forms of fma and spills.
-  static MLEXT_INLINE void add_product(Native& sum, Native a, Native b) {
-    asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-  }
   static MLEXT_INLINE Native min(Native a, Native b) { return _mm512_min_ps(a, b); }
   static MLEXT_INLINE Native max(Native a, Native b) { return _mm512_max_ps(a, b); }
   static MLEXT_INLINE Native sqrt(Native a) { return _mm512_sqrt_ps(a); }
@@ -140,9 +136,6 @@ struct Isa<double> : Portable<double, 64> {
   }
 
   static MLEXT_INLINE Native fma(Native a, Native b, Native c) { return _mm512_fmadd_pd(a, b, c); }
-  static MLEXT_INLINE void add_product(Native& sum, Native a, Native b) {
-    asm("vfmadd231pd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-  }
   static MLEXT_INLINE Native min(Native a, Native b) { return _mm512_min_pd(a, b); }
   static MLEXT_INLINE Native max(Native a, Native b) { return _mm512_max_pd(a, b); }
   static MLEXT_INLINE Native sqrt(Native a) { return _mm512_sqrt_pd(a); }

@@ -123,7 +123,8 @@ void run_small(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
     tile.b = static_cast<const T*>(g.b) + n0;
     tile.out = static_cast<T*>(g.c) + n0;
     tile.in = g.bias_n != nullptr ? static_cast<const T*>(g.bias_n) + n0 : tile.out;
-    const auto& entry = kernels.tile[tile.cols != vectors * kernels.lanes][vectors - 1];
+    const bool partial = tile.cols != vectors * kernels.lanes;
+    const auto& entry = (g.a_col == 1 ? kernels.row_tile : kernels.tile)[partial][vectors - 1];
     for (index i = 0; i < blocks.count; ++i) {
       const index rows = blocks.size(i);
       tile.rows = rows;

@@ -63,7 +63,7 @@ Array gemm(const Array& a, const Array& b, const Array* c, double alpha, double 
 
 // ---- what a level provides ------------------------------------------------------------------------------------------
 
-// Memory to bring near while a tile is computed: `count` rows of as many cache lines as the tile is vectors wide, `step`
+// Memory to bring near while a tile is computed: `count` pieces of as many cache lines as a row of the tile has, `step`
 // bytes apart.
 struct Ahead {
   const void* begin;
@@ -86,7 +86,7 @@ struct TileArgs {
   T* out;
   index out_row;
   T alpha, beta;
-  const Ahead* ahead;  // only for `packed`: a list whose last entry counts more rows than there can be
+  const Ahead* ahead;  // only for `stream_tile`: a list whose last entry counts more rows than there can be
 };
 
 // Moves a finished tile to C: v = tile + beta * c + bias_n + bias_m; pre = v; c = act(v).
@@ -107,6 +107,7 @@ struct FinishArgs {
 
 inline constexpr int kMaxTileVectors = 3;
 inline constexpr int kMaxTileRows = 16;
+inline constexpr int kStreamHeights = 3;
 inline constexpr index kGemvCols = 1024;  // the widest piece `gemv` takes
 
 template <class T>
@@ -117,9 +118,10 @@ struct GemmTypeKernels {
 
   // [is the last vector partial][vectors - 1][rows - 1]: `rows` is fixed by the entry, B has unit column stride.
   void (*tile[2][kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
-  // The same for packed B, b_row whole vectors, and a_col 1. [.][.][is the tile as tall as the tallest of the widest ones,
-  // not one row less].
-  void (*packed[2][kMaxTileVectors][2])(const TileArgs<T>&);
+  // The same for a_col 1, faster.
+  void (*row_tile[2][kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
+  // The same for B in L2 or L3. [.][.][how many rows less than max_rows].
+  void (*stream_tile[2][kMaxTileVectors][kStreamHeights])(const TileArgs<T>&);
   void (*gemv)(const TileArgs<T>&);  // one row, B with unit column stride
   void (*dot)(const TileArgs<T>&);   // any rows and cols; A with unit column stride, B with unit row stride
   // dst[i * dst_row + j] = src[i * src_row + j * src_col], from T or (to float) a half type.

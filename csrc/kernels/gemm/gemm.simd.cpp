@@ -4,6 +4,7 @@
 #include "kernels/gemm/dot.h"
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/pack.h"
+#include "kernels/gemm/row_tile.h"
 #include "kernels/gemm/tile.h"
 
 namespace mlext::MLEXT_LEVEL {
@@ -12,21 +13,22 @@ template <class T, int V, int... r>
 constexpr void add_tiles(GemmTypeKernels<T>& table, Lanes<r...>) {
   ((table.tile[0][V - 1][r] = tile<T, r + 1, V, false>), ...);
   ((table.tile[1][V - 1][r] = tile<T, r + 1, V, true>), ...);
+  ((table.row_tile[0][V - 1][r] = row_tile<T, r + 1, V, false, false>), ...);
+  ((table.row_tile[1][V - 1][r] = row_tile<T, r + 1, V, true, false>), ...);
   table.max_rows[V - 1] = sizeof...(r);
 }
 
-template <class T, int V, bool kPartial>
-constexpr void add_packed(GemmTypeKernels<T>& table) {
-  constexpr int kRows = TileShape<T>::kPackedRows;
-  table.packed[kPartial][V - 1][0] = packed_tile<T, kRows - 1, V, kPartial>;
-  table.packed[kPartial][V - 1][1] = packed_tile<T, kRows, V, kPartial>;
+template <class T, int V, bool kPartial, int... missing>
+constexpr void add_streams(GemmTypeKernels<T>& table, Lanes<missing...>) {
+  constexpr int kRows = TileShape<T>::rows(V);
+  ((table.stream_tile[kPartial][V - 1][missing] = row_tile<T, kRows - missing, V, kPartial, true>), ...);
 }
 
 template <class T, int V = 1>
 constexpr void add_all_tiles(GemmTypeKernels<T>& table) {
   add_tiles<T, V>(table, typename MakeLanes<TileShape<T>::rows(V)>::Type{});
-  add_packed<T, V, false>(table);
-  add_packed<T, V, true>(table);
+  add_streams<T, V, false>(table, typename MakeLanes<kStreamHeights>::Type{});
+  add_streams<T, V, true>(table, typename MakeLanes<kStreamHeights>::Type{});
   if constexpr (V < TileShape<T>::kVectors) add_all_tiles<T, V + 1>(table);
 }
 

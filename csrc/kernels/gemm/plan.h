@@ -22,8 +22,8 @@ constexpr index kDotBlockK = 2048;
 constexpr index kDotRows = 24;
 // A of one chunk of rows and one block of k, read again for every panel: a fifth of an L2 cache of 1 MiB. B and C pass by,
 // and rows of C at a power of two fall into few cache sets, whose A they push out if a chunk has many (2048 cubed: 3 per
-// cent between 192 and 384 KiB).
-constexpr index kBlockABytes = 192 << 10;
+// cent between 200 and 400 KiB).
+constexpr index kBlockABytes = 200 << 10;
 // Packed B of one task: it is read once per chunk of rows, from L3.
 constexpr index kPackedBBytes = 8 << 20;
 // With as many columns as this, packing rows that are far apart pays.
@@ -57,13 +57,13 @@ struct GemmPlan {
   enum Kernel { kTile, kGemv, kDot } kernel = kTile;
   bool pack_a = false;
   bool pack_b = false;
-  bool packed = false;  // B is, and A has contiguous rows: what the packed micro-kernels take
-  bool direct = false;  // micro-kernels write C; otherwise sums go through the epilogue
+  bool streams = false;  // B is packed and A has contiguous rows: what stream_tile takes
+  bool direct = false;   // micro-kernels write C; otherwise sums go through the epilogue
   index block_k = 0;
   index block_m = 1;  // rows of the tallest micro-kernel call
   Split panels;       // of n, in units of `unit` columns
   index unit = 1;
-  index chunk = 1;  // rows whose A stays in L2
+  index chunk = 1;  // blocks of rows whose A stays in L2
   index rows = 1;   // of a task
   index group = 1;  // panels of a task
 
@@ -78,7 +78,7 @@ inline bool prefers_dot(const GemmArgs& g) {
 inline bool at_page_distance(index stride, const GemmArgs& g) { return stride * item_size(g.dtype) % 4096 == 0; }
 
 // A k-strided A costs a cache line per element. Rows that are far apart lie in as many pages, and fall into few cache sets
-// if the distance is a round one: of the peak, the packed micro-kernels reach 91 per cent on packed rows, 90 on rows at
+// if the distance is a round one: of the peak, the stream tiles reach 91 per cent on packed rows, 90 on rows at
 // 2 KiB, 87 at nearly 4 KiB, 79 at 4 KiB. A copy pays once enough panels use it.
 inline bool packs_a(const GemmArgs& g, index panels) {
   if (is_half(g.dtype)) return true;
@@ -133,16 +133,15 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
     plan.pack_b =
         is_half(g.dtype) || g.b_col != 1 || (g.m > 2 * plan.block_m && g.k * g.n * item_size(g.dtype) > kInPlaceBytes);
     plan.pack_a = packs_a(g, plan.panels.count);
-    plan.packed = plan.pack_b && (plan.pack_a || g.a_col == 1);
+    plan.streams = plan.pack_b && (plan.pack_a || g.a_col == 1);
   }
   const index k = std::max<index>(plan.block_k, 1);
-  plan.chunk = std::max(divide(kBlockABytes / sizeof(T), k), 4 * plan.block_m);
-  plan.chunk = Split::of(g.m, plan.chunk).size(0);
+  plan.chunk = std::max<index>(divide(kBlockABytes / sizeof(T), k * plan.block_m), 4);
   plan.rows = g.m;
   plan.group = plan.panels.count;
   if (plan.pack_b) plan.group = std::min(plan.group, divide(kPackedBBytes / sizeof(T), k * plan.panel_width()));
   if (!plan.direct) {  // sums that wait for the epilogue
-    plan.rows = std::min(plan.rows, g.k > k ? 4 * plan.chunk : plan.chunk);
+    plan.rows = std::min(plan.rows, plan.chunk * plan.block_m * (g.k > k ? 4 : 1));
     plan.group = std::min<index>(plan.group, g.k > k ? 8 : plan.group);
   }
   split_over_threads(plan, g, batches);

@@ -7,11 +7,11 @@
 #pragma once
 
 #include <algorithm>
-#include <limits>
 
 #include "core/dtype.h"
 #include "core/launch.h"
 #include "core/scratch.h"
+#include "kernels/gemm/ahead.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/plan.h"
 
@@ -19,58 +19,6 @@ namespace mlext::gemm_detail {
 
 // Workspace slots of core/scratch.h. The last ones, so that drivers that call gemm() can use the first.
 enum Slot { kSlotBias = kScratchSlots - 4, kSlotA, kSlotB, kSlotSums };
-
-inline const void* at(const void* base, DType dtype, index elements) {
-  return static_cast<const char*>(base) + elements * item_size(dtype);
-}
-inline void* at(void* base, DType dtype, index elements) {
-  return static_cast<char*>(base) + elements * item_size(dtype);
-}
-
-// What to bring near during one micro-kernel call (Ahead), as a list that packed_tile() runs down.
-class AheadList {
- public:
-  void add(const void* begin, index step, index count) {
-    if (count > 0) items_[size_++] = {begin, step, count};
-  }
-  // Kernels ask for something until the end of k; `near` is in use anyway.
-  const Ahead* end(const void* near) {
-    items_[size_] = {near, 0, std::numeric_limits<index>::max()};
-    return items_;
-  }
-
- private:
-  Ahead items_[4];
-  int size_ = 0;
-};
-
-// The next panel of B, packed in slices between the micro-kernel calls of the panel before: while one call computes, the
-// memory of the next slice is on its way. Otherwise the arithmetic units would wait for L3 or memory.
-template <class T>
-struct NextPanel {
-  const GemmTypeKernels<T>* kernels;
-  const GemmArgs* args;
-  const void* from;
-  T* to;
-  index width, k, cols, slice;
-  bool packed;  // by an earlier chunk of rows: only bring it near
-  index done = 0;
-
-  const void* source() const { return at(from, args->dtype, done * args->b_row); }
-  index next() const { return std::min(slice, k - done); }
-  void announce(AheadList& list) const {
-    const index size = item_size(args->dtype);
-    list.add(to + done * width, width * static_cast<index>(sizeof(T)), next());
-    if (packed) return;
-    if (args->b_col == 1) list.add(source(), args->b_row * size, next());
-    if (args->b_row == 1) list.add(source(), args->b_col * size, cols);
-  }
-  void pack() {
-    if (done == k) return;
-    if (!packed) kernels->pack(args->dtype, source(), args->b_row, args->b_col, next(), cols, to + done * width, width);
-    done += next();
-  }
-};
 
 // One product, and the walk over one task of it.
 template <class T>
@@ -86,89 +34,129 @@ struct Product {
   void* c;
   void* pre;
 
-  struct Rows {  // of A for one chunk and one block of k
-    Split blocks;
-    index begin, count;
-    index k0, k;
-    const T* a;
-    index step, col;  // row stride between blocks, and column stride within one
-  };
-
   struct Task {
     index m0, m1, p0, p1;
-    T* sums;      // one dense block per panel, unless micro-kernels write C
-    T* packed_b;  // panel after panel; two of them in turn if there is only one chunk
-    index packed_panels;
+    Split blocks, chunks;  // of the rows in blocks, of the blocks in chunks
+    T* sums;               // one dense block per panel, unless micro-kernels write C
+    T* packed_b;           // panels in turn, as many as are read again and the one being packed
+    index slots;
+  };
+
+  // One panel of B against one chunk of A for one block of k.
+  struct Step {
+    index k0, k;
+    index chunk;
+    index panel;  // p1 after the last step
+    index slot;  // of packed_b
+  };
+
+  struct Rows {  // of A for one chunk and one block of k
+    index begin, count;
+    const T* a;
+    index step, col;  // row stride between blocks, and column stride within one
   };
 
   index column(index panel) const { return std::min(plan.panels.begin(panel) * plan.unit, g.n); }
 
   void run_task(index m0, index m1, index p0, index p1) const {
-    const index rows = m1 - m0, columns = (plan.panels.begin(p1) - plan.panels.begin(p0)) * plan.unit;
-    Task task{m0, m1, p0, p1, nullptr, nullptr, rows > plan.chunk ? p1 - p0 : 2};
-    if (!plan.direct) task.sums = scratch<T>(kSlotSums, rows * columns);
-    if (plan.pack_b) task.packed_b = scratch<T>(kSlotB, task.packed_panels * plan.block_k * plan.panel_width());
-    const Split chunks = Split::of(rows, plan.chunk);
-    index k0 = 0;
+    const index height = m1 - m0, columns = (plan.panels.begin(p1) - plan.panels.begin(p0)) * plan.unit;
+    const Split blocks = Split::of(height, plan.block_m), chunks = Split::of(blocks.count, plan.chunk);
+    Task task{m0, m1, p0, p1, blocks, chunks, nullptr, nullptr, (chunks.count > 1 ? p1 - p0 : 1) + 1};
+    if (!plan.direct) task.sums = scratch<T>(kSlotSums, height * columns);
+    if (plan.pack_b) task.packed_b = scratch<T>(kSlotB, task.slots * plan.block_k * plan.panel_width());
+    Step step{0, std::min(plan.block_k, g.k), 0, p0, 0};
+    Rows rows{};
+    NextRows next_rows;
+    NextPanel<T> next = next_panel(task, step, 1);
     do {  // at least once: k may be 0
-      const index k = std::min(plan.block_k, g.k - k0);
-      for (index i = 0; i < chunks.count; ++i) run_chunk(task, k0, k, m0 + chunks.begin(i), chunks.size(i));
-      k0 += k;
-    } while (k0 < g.k);
-  }
-
-  void run_chunk(const Task& task, index k0, index k, index m0, index count) const {
-    Rows rows{Split::of(count, plan.block_m), m0, count, k0, k, nullptr, 0, 0};
-    set_a(rows);
-    NextPanel<T> next = next_panel(task, task.p0, rows);
-    for (index p = task.p0; p < task.p1; ++p) {
       poll_interrupt();
+      if (step.panel == p0) {
+        rows = set_a(task, step);
+        next_rows = rows_after(task, step);
+      }
       while (next.done < next.k) next.pack();
-      TileArgs<T> tile;
-      const index n0 = column(p);
-      tile.k = k;
-      tile.cols = column(p + 1) - n0;
-      T* sums = task.sums + (n0 - column(task.p0)) * (task.m1 - task.m0) + (m0 - task.m0) * tile.cols;
-      set_b(tile, next, k0, n0);
-      set_out(tile, sums, k0 == 0, m0, n0);
-      next = next_panel(task, p + 1, rows);
-      run_panel(tile, rows, next);
-      if (!plan.direct && k0 + k == g.k) finish(sums, rows, n0, tile.cols);
-    }
+      const Step following = after(task, step);
+      run_step(task, step, following, rows, next, next_rows);
+      step = following;
+    } while (step.panel < p1);
   }
 
-  NextPanel<T> next_panel(const Task& task, index p, const Rows& rows) const {
-    if (!plan.pack_b || p == task.p1) return {&kernels, &g, nullptr, nullptr, 0, 0, 0, 1, false};
-    const index width = plan.panels.size(p) * plan.unit, n0 = column(p), number = p - task.p0;
-    T* to = task.packed_b + (task.packed_panels == 2 ? number & 1 : number) * plan.block_k * plan.panel_width();
-    const index slice = (ceil_div(rows.k, rows.blocks.count) + 15) / 16 * 16;  // whole cache lines if k is contiguous
-    const void* from = at(b, g.dtype, rows.k0 * g.b_row + n0 * g.b_col);
-    return {&kernels, &g, from, to, width, rows.k, column(p + 1) - n0, slice, rows.begin != task.m0};
+  // Panel after panel, chunk after chunk, block of k after block of k.
+  Step after(const Task& task, Step step) const {
+    const index panels = task.p1 - task.p0;
+    const bool again = step.panel + 1 == task.p1 && step.chunk + 1 < task.chunks.count;
+    step.slot += again ? task.slots - (panels - 1) : 1;  // back to where this block of k began
+    if (step.slot >= task.slots) step.slot -= task.slots;
+    if (++step.panel < task.p1) return step;
+    if (!again && step.k0 + step.k == g.k) return step;
+    step.panel = task.p0;
+    if (again) return ++step.chunk, step;
+    step.chunk = 0;
+    step.k0 += step.k;
+    step.k = std::min(plan.block_k, g.k - step.k0);
+    return step;
   }
 
-  void run_panel(TileArgs<T>& tile, const Rows& rows, NextPanel<T>& next) const {
+  index row(const Task& task, index chunk) const { return task.m0 + task.blocks.begin(task.chunks.begin(chunk)); }
+
+  NextRows rows_after(const Task& task, Step step) const {
+    const index calls = task.chunks.size(step.chunk) * (task.p1 - task.p0);
+    step.panel = task.p1 - 1;
+    step = after(task, step);
+    if (step.panel == task.p1 || !plan.streams || g.a_col != 1) return {};
+    const index size = item_size(g.dtype), begin = row(task, step.chunk);
+    const void* from = at(a, g.dtype, begin * g.a_row + step.k0);
+    return {static_cast<const char*>(from), g.a_row * size, step.k * size, row(task, step.chunk + 1) - begin, calls};
+  }
+
+  NextPanel<T> next_panel(const Task& task, const Step& step, index calls) const {
+    if (!plan.pack_b || step.panel == task.p1) return {&kernels, &g, nullptr, nullptr, 0, 0, 0, 1, false};
+    const index width = plan.panels.size(step.panel) * plan.unit, n0 = column(step.panel);
+    T* to = task.packed_b + step.slot * plan.block_k * plan.panel_width();
+    const index slice = (ceil_div(step.k, calls) + 15) / 16 * 16;  // whole cache lines if k is contiguous
+    const void* from = at(b, g.dtype, step.k0 * g.b_row + n0 * g.b_col);
+    return {&kernels, &g, from, to, width, step.k, column(step.panel + 1) - n0, slice, step.chunk > 0};
+  }
+
+  void run_step(const Task& task, const Step& step, const Step& following, const Rows& rows, NextPanel<T>& next,
+                NextRows& next_rows) const {
+    TileArgs<T> tile;
+    const index n0 = column(step.panel);
+    tile.k = step.k;
+    tile.cols = column(step.panel + 1) - n0;
+    T* sums = task.sums + (n0 - column(task.p0)) * (task.m1 - task.m0) + (rows.begin - task.m0) * tile.cols;
+    set_b(tile, next, step.k0, n0);
+    set_out(tile, sums, step.k0 == 0, rows.begin, n0);
+    const bool tiles = plan.kernel == GemmPlan::kTile;
+    const Split blocks = Split::of(rows.count, tiles ? kernels.max_rows[plan.panels.size(step.panel) - 1] : rows.count);
+    next = next_panel(task, following, blocks.count);
+    run_panel(tile, rows, blocks, next, next_rows);
+    if (!plan.direct && step.k0 + step.k == g.k) finish(sums, rows, n0, tile.cols);
+  }
+
+  void run_panel(TileArgs<T>& tile, const Rows& rows, const Split& blocks, NextPanel<T>& next,
+                 NextRows& next_rows) const {
     tile.a = rows.a;
     tile.a_row = rows.step;
     tile.a_col = rows.col;
-    if (plan.kernel == GemmPlan::kDot) {
-      tile.rows = rows.count;
-      return kernels.dot(tile);
-    }
+    tile.rows = rows.count;
+    if (plan.kernel == GemmPlan::kDot) return kernels.dot(tile);
     if (plan.kernel == GemmPlan::kGemv) return kernels.gemv(tile);
-    const index vectors = ceil_div(tile.cols, kernels.lanes);
+    const index vectors = ceil_div(tile.cols, kernels.lanes), row_bytes = vectors * kernels.lanes * index{sizeof(T)};
     const bool partial = tile.cols != vectors * kernels.lanes;
-    const index tall = kernels.max_rows[kernels.max_vectors - 1];
-    for (index i = 0; i < rows.blocks.count; ++i) {
-      tile.rows = rows.blocks.size(i);
-      // The packed micro-kernels exist in two heights, those into which many rows split; odd blocks go to the others.
-      if (plan.packed && (tile.rows == tall || tile.rows == tall - 1)) {
+    for (index i = 0; i < blocks.count; ++i) {
+      tile.rows = blocks.size(i);
+      // stream_tile exists in the heights into which many rows split; odd blocks go to the others.
+      const index missing = kernels.max_rows[vectors - 1] - tile.rows;
+      if (plan.streams && missing < kStreamHeights) {
         AheadList list;
         list.add(tile.out, tile.out_row * static_cast<index>(sizeof(T)), tile.rows);
         next.announce(list);
+        next_rows.announce(list, (row_bytes + 63) / 64 * 64);
         tile.ahead = list.end(tile.a);
-        kernels.packed[partial][vectors - 1][tile.rows == tall](tile);
+        kernels.stream_tile[partial][vectors - 1][missing](tile);
       } else {
-        kernels.tile[partial][vectors - 1][tile.rows - 1](tile);
+        (tile.a_col == 1 ? kernels.row_tile : kernels.tile)[partial][vectors - 1][tile.rows - 1](tile);
       }
       next.pack();
       tile.a += tile.rows * rows.step;
@@ -179,18 +167,14 @@ struct Product {
 
   // A of one chunk, in place or packed as rows. These end in a gap, so that rows of 512 floats do not fall into few cache
   // sets.
-  void set_a(Rows& rows) const {
-    const void* from = at(a, g.dtype, rows.begin * g.a_row + rows.k0 * g.a_col);
-    rows.a = static_cast<const T*>(from);
-    rows.step = g.a_row;
-    rows.col = g.a_col;
-    if (!plan.pack_a) return;
-    const index row = (rows.k + 15) / 16 * 16 + 16;
-    T* to = scratch<T>(kSlotA, rows.count * row);
-    rows.a = to;
-    rows.step = row;
-    rows.col = 1;
-    kernels.pack(g.dtype, from, g.a_row, g.a_col, rows.count, rows.k, to, row);
+  Rows set_a(const Task& task, const Step& step) const {
+    const index begin = row(task, step.chunk), count = row(task, step.chunk + 1) - begin;
+    const void* from = at(a, g.dtype, begin * g.a_row + step.k0 * g.a_col);
+    if (!plan.pack_a) return {begin, count, static_cast<const T*>(from), g.a_row, g.a_col};
+    const index step_a = (step.k + 15) / 16 * 16 + 16;
+    T* to = scratch<T>(kSlotA, count * step_a);
+    kernels.pack(g.dtype, from, g.a_row, g.a_col, count, step.k, to, step_a);
+    return {begin, count, to, step_a, 1};
   }
 
   void set_b(TileArgs<T>& tile, const NextPanel<T>& packed, index k0, index n0) const {

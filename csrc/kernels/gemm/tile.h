@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/gemm/gemm.h"
+#include "simd/pinned.h"
 #include "simd/vec.h"
 
 namespace mlext::MLEXT_LEVEL {
@@ -15,8 +16,12 @@ struct TileShape {
   static constexpr int rows(int vectors) {
     return kWide ? (vectors == 1 ? 16 : vectors == 2 ? 14 : 9) : (vectors == 1 ? 8 : 6);
   }
-  static constexpr int kPackedRows = rows(kVectors);
 };
+
+// Cache lines of a row of V vectors.
+inline constexpr index kLine = 64;
+template <class T, int V>
+inline constexpr int kRowLines = (V * Vec<T>::N * sizeof(T) + kLine - 1) / kLine;
 
 // acc = alpha * acc + beta * in. Most products have alpha 1 and beta 0 and skip both halves.
 template <class T, int R, int V, bool kPartial>
@@ -109,42 +114,6 @@ void tile(const TileArgs<T>& g) {
 #pragma GCC unroll 4
     for (int i = 0; i < (R + 7) / 8; ++i) a[i] += step;
     b += b_row;
-  }
-  finish_tile<T, R, V, kPartial>(g, acc);
-}
-
-// tile() for packed B and rows of A that are contiguous along k: a pointer for each row and one common position, so that
-// four steps of k need no arithmetic on addresses. Meanwhile it asks for memory that is wanted soon: a bit with every group
-// of steps, since a burst would take all line fill buffers from the streams; and only as near as L2, since L1 is full of
-// the streams (into L1 it costs 3 per cent, not at all 10).
-template <class T, int R, int V, bool kPartial>
-void packed_tile(const TileArgs<T>& g) {
-  constexpr int kGroup = 4;
-  constexpr index kRowB = V * Vec<T>::N;
-  const index last = g.cols - (V - 1) * Vec<T>::N;
-  Vec<T> acc[R][V];
-  clear(acc);
-  const T* a[R];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) a[r] = g.a + r * g.a_row;
-  const T* b = g.b;
-  index k = 0, left = g.k;
-  for (const Ahead* ahead = g.ahead; left >= kGroup; ++ahead) {
-    const char* line = static_cast<const char*>(ahead->begin);
-    const index step = ahead->step, all = left / kGroup;
-    index groups = ahead->count < all ? ahead->count : all;
-    left -= groups * kGroup;
-    for (; groups > 0; --groups, k += kGroup, b += kGroup * kRowB, line += step) {
-#pragma GCC unroll 4
-      for (int i = 0; i < kGroup; ++i) {
-        add_step<T, R, V, kPartial>(acc, [&](int r) { return a[r] + k + i; }, b + i * kRowB, last);
-      }
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) __builtin_prefetch(line + 64 * v, 0, 2);
-    }
-  }
-  for (; left > 0; --left, ++k, b += kRowB) {
-    add_step<T, R, V, kPartial>(acc, [&](int r) { return a[r] + k; }, b, last);
   }
   finish_tile<T, R, V, kPartial>(g, acc);
 }

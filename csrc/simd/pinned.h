@@ -1,0 +1,85 @@
+// What the inner loops of GEMM are made of, compiled in the order of the source. They use nearly all registers; left to
+// itself gcc 12 loads the next operands before the last ones are done with, and pays with copies of the sums from register
+// to register: four in 168 instructions cost 4 per cent, since they take the ports of the fmas.
+//
+// What these read must not have been written by the function they are called from: the compiler does not see it.
+#pragma once
+
+#include "simd/vec.h"
+
+// The sanitizer does not see what asm reads, so it gets plain code.
+#if defined(__AVX2__) && !defined(__SANITIZE_ADDRESS__)
+#define MLEXT_PINNED 1
+#else
+#define MLEXT_PINNED 0
+#endif
+
+namespace mlext::MLEXT_LEVEL {
+
+// sum = fma(a, b, sum), and sum stays in its register.
+template <class T>
+MLEXT_INLINE void add_product(Vec<T>& sum, Vec<T> a, Vec<T> b) {
+#if MLEXT_PINNED
+  if constexpr (sizeof(T) == 4) {
+    asm volatile("vfmadd231ps %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
+  } else {
+    asm volatile("vfmadd231pd %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
+  }
+#else
+  sum = fma(a, b, sum);
+#endif
+}
+
+template <class T>
+MLEXT_INLINE Vec<T> load_pinned(const T* p) {
+#if MLEXT_PINNED
+  struct __attribute__((packed, may_alias)) Unaligned {
+    typename Isa<T>::Native v;
+  };
+  Vec<T> x;
+  if constexpr (sizeof(T) == 4) {
+    asm volatile("vmovups %1, %0" : "=v"(x.v) : "m"(*reinterpret_cast<const Unaligned*>(p)));
+  } else {
+    asm volatile("vmovupd %1, %0" : "=v"(x.v) : "m"(*reinterpret_cast<const Unaligned*>(p)));
+  }
+  return x;
+#else
+  return Vec<T>::load(p);
+#endif
+}
+
+// The element kOffset bytes and kStrides strides (0 to 2, what an address can hold) behind base, in all lanes.
+template <class T, int kOffset, int kStrides>
+MLEXT_INLINE Vec<T> broadcast_pinned(const char* base, index stride) {
+#if MLEXT_PINNED
+  Vec<T> x;
+  if constexpr (sizeof(T) == 4 && kStrides == 0) {
+    asm volatile("vbroadcastss %c2(%1), %0" : "=v"(x.v) : "r"(base), "i"(kOffset));
+  } else if constexpr (sizeof(T) == 4) {
+    asm volatile("vbroadcastss %c3(%1,%2,%c4), %0" : "=v"(x.v) : "r"(base), "r"(stride), "i"(kOffset), "i"(kStrides));
+  } else if constexpr (kStrides == 0) {
+    asm volatile("vbroadcastsd %c2(%1), %0" : "=v"(x.v) : "r"(base), "i"(kOffset));
+  } else {
+    asm volatile("vbroadcastsd %c3(%1,%2,%c4), %0" : "=v"(x.v) : "r"(base), "r"(stride), "i"(kOffset), "i"(kStrides));
+  }
+  return x;
+#else
+  return Vec<T>(*reinterpret_cast<const T*>(base + kOffset + kStrides * stride));
+#endif
+}
+
+// Keeps the compiler from replacing a pointer by others that it would also have to count up.
+template <class P>
+MLEXT_INLINE void pin(P*& pointer) {
+  asm("" : "+r"(pointer));
+}
+
+// The register of x is in use up to here.
+template <class T>
+MLEXT_INLINE void keep([[maybe_unused]] Vec<T> x) {
+#if MLEXT_PINNED
+  asm volatile("" : : "v"(x.v));
+#endif
+}
+
+}  // namespace mlext::MLEXT_LEVEL
