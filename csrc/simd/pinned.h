@@ -30,6 +30,20 @@ MLEXT_INLINE void add_product(Vec<T>& sum, Vec<T> a, Vec<T> b) {
 #endif
 }
 
+// Zero by an instruction that takes no port. gcc would zero one register and copy it to the others, which does.
+template <class T>
+MLEXT_INLINE Vec<T> zero_pinned() {
+  Vec<T> x;
+#if MLEXT_PINNED && defined(__AVX512VL__)
+  asm volatile("vpxord %x0, %x0, %x0" : "=v"(x.v));
+#elif MLEXT_PINNED
+  asm volatile("vpxor %x0, %x0, %x0" : "=v"(x.v));
+#else
+  x = Vec<T>::zero();
+#endif
+  return x;
+}
+
 template <class T>
 MLEXT_INLINE Vec<T> load_pinned(const T* p) {
 #if MLEXT_PINNED
@@ -65,6 +79,21 @@ MLEXT_INLINE Vec<T> broadcast_pinned(const char* base, index stride) {
   return x;
 #else
   return Vec<T>(*reinterpret_cast<const T*>(base + kOffset + kStrides * stride));
+#endif
+}
+
+// sum += b times the element kOffset bytes behind base: one instruction where there is one that takes its operand from
+// memory and spreads it over all lanes.
+template <class T, int kOffset>
+MLEXT_INLINE void add_product_from(Vec<T>& sum, const char* base, Vec<T> b) {
+#if MLEXT_PINNED && defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    asm volatile("vfmadd231ps %c3(%2)%{1to16%}, %1, %0" : "+v"(sum.v) : "v"(b.v), "r"(base), "i"(kOffset));
+  } else {
+    asm volatile("vfmadd231pd %c3(%2)%{1to8%}, %1, %0" : "+v"(sum.v) : "v"(b.v), "r"(base), "i"(kOffset));
+  }
+#else
+  add_product(sum, broadcast_pinned<T, kOffset, 0>(base, 0), b);
 #endif
 }
 

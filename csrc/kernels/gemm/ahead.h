@@ -62,18 +62,41 @@ struct NextPanel {
   }
 };
 
-// The rows of A of the next chunk, asked for during the last micro-kernel calls of this one: a row or two a call, as pieces
-// of `line` bytes.
-struct NextRows {
-  const char* from = nullptr;
-  index step = 0, bytes = 0, rows = 0;
-  index calls = 0;  // micro-kernel calls that are left
+// The rows of A of one chunk and one block of k, in place or copied. Both begin in the last micro-kernel calls of the chunk
+// before: what a call asks for, a row or two, is copied after it.
+template <class T>
+struct ChunkRows {
+  const GemmTypeKernels<T>* kernels = nullptr;
+  const GemmArgs* args = nullptr;
+  const void* from = nullptr;
+  T* to = nullptr;  // null: in place
+  index to_row = 0;
+  index begin = 0, count = 0, k = 0;
+  index calls = 0;  // micro-kernel calls until they are used
+  index asked = 0, done = 0;
+
+  const T* a() const { return to != nullptr ? to : static_cast<const T*>(from); }
+  index a_row() const { return to != nullptr ? to_row : args->a_row; }
+  index a_col() const { return to != nullptr ? 1 : args->a_col; }
 
   void announce(AheadList& list, index line) {
-    for (index each = rows > calls ? 2 : 1; each > 0 && rows > 0 && calls <= rows; --each, --rows, from += step) {
-      list.add(from, line, ceil_div(bytes, line));
-    }
+    const index left = count - asked, each = left < calls ? 0 : left == calls ? 1 : 2;
     --calls;
+    if (left == 0 || args->a_col != 1) return;
+    for (index i = 0; i < std::min(each, left); ++i, ++asked) {
+      list.add(at(from, args->dtype, asked * args->a_row), line, ceil_div(k * item_size(args->dtype), line));
+    }
+  }
+  void pack() { pack_until(asked); }
+  void finish() { pack_until(count); }
+
+ private:
+  void pack_until(index end) {
+    if (to != nullptr && done < end) {
+      const void* source = at(from, args->dtype, done * args->a_row);
+      kernels->pack(args->dtype, source, args->a_row, args->a_col, end - done, k, to + done * to_row, to_row);
+    }
+    done = end;
   }
 };
 

@@ -13,19 +13,21 @@ namespace mlext::gemm_detail {
 constexpr double kParallelFlops = 1e6;
 // Up to this many multiplications, packing costs more than it saves.
 constexpr double kSmallProduct = 64 * 64 * 64;
-// k in one go: long enough to hide loading and storing C (2 * 9 * 3 vectors against 27 * 512 fmas), short enough for a
-// packed panel of B (512 * 192 bytes) to stay in L2.
+// k in one go, at least: long enough to hide loading and storing C (2 * 9 * 3 vectors against 27 * 512 fmas).
 constexpr index kBlockK = 512;
+// At most: with half as many blocks C comes from memory half as often (float32, 1024 cubed: 1 per cent). Two packed panels
+// of B (1024 * 192 bytes) still fit into L2, and all of them have to stay in L3.
+constexpr index kBlockKBytes = 4096;
 // The same for dot products, which read long runs of both factors and add in as many chains as a vector has lanes.
 constexpr index kDotBlockK = 2048;
 // With more rows than this, packing B for tiles pays.
 constexpr index kDotRows = 24;
-// A of one chunk of rows and one block of k, read again for every panel: a fifth of an L2 cache of 1 MiB. B and C pass by,
-// and rows of C at a power of two fall into few cache sets, whose A they push out if a chunk has many (2048 cubed: 3 per
-// cent between 200 and 400 KiB).
-constexpr index kBlockABytes = 200 << 10;
+// A of one chunk of rows and one block of k, read again for every panel: a quarter of an L2 cache of 1 MiB. B and C pass by,
+// and rows of C at a power of two fall into few cache sets, whose A they push out if a chunk has many (2048 cubed: 1 to 3
+// per cent between 250 and 400 KiB).
+constexpr index kBlockABytes = 250 << 10;
 // Packed B of one task: it is read once per chunk of rows, from L3.
-constexpr index kPackedBBytes = 8 << 20;
+constexpr index kPackedBBytes = 6 << 20;
 // With as many columns as this, packing rows that are far apart pays.
 constexpr index kPackedColumns = 384;
 // B no larger than this is read in place: it stays in L1.
@@ -114,7 +116,8 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
   GemmPlan plan;
   plan.direct = g.c_col == 1 && g.out_dtype == kDTypeOf<T> && g.activation == Activation::none && g.pre == nullptr &&
                 g.bias_m == nullptr && (g.bias_n == nullptr || g.beta == 0);
-  plan.block_k = Split::of(g.k, kBlockK).size(0);
+  constexpr index kLongest = kBlockKBytes / sizeof(T);
+  plan.block_k = Split::of(g.k, std::clamp(divide(kPackedBBytes / sizeof(T), g.n), kBlockK, kLongest)).size(0);
   if (prefers_dot(g)) {
     plan.kernel = GemmPlan::kDot;
     plan.block_k = Split::of(g.k, kDotBlockK).size(0);

@@ -40,6 +40,8 @@ struct Product {
     T* sums;               // one dense block per panel, unless micro-kernels write C
     T* packed_b;           // panels in turn, as many as are read again and the one being packed
     index slots;
+    T* packed_a;  // two chunks in turn
+    index packed_row, packed_chunk;
   };
 
   // One panel of B against one chunk of A for one block of k.
@@ -47,13 +49,8 @@ struct Product {
     index k0, k;
     index chunk;
     index panel;  // p1 after the last step
-    index slot;  // of packed_b
-  };
-
-  struct Rows {  // of A for one chunk and one block of k
-    index begin, count;
-    const T* a;
-    index step, col;  // row stride between blocks, and column stride within one
+    index slot;   // of packed_b
+    index turn;   // of packed_a
   };
 
   index column(index panel) const { return std::min(plan.panels.begin(panel) * plan.unit, g.n); }
@@ -61,18 +58,26 @@ struct Product {
   void run_task(index m0, index m1, index p0, index p1) const {
     const index height = m1 - m0, columns = (plan.panels.begin(p1) - plan.panels.begin(p0)) * plan.unit;
     const Split blocks = Split::of(height, plan.block_m), chunks = Split::of(blocks.count, plan.chunk);
-    Task task{m0, m1, p0, p1, blocks, chunks, nullptr, nullptr, (chunks.count > 1 ? p1 - p0 : 1) + 1};
+    Task task{m0, m1, p0, p1, blocks, chunks, nullptr, nullptr, (chunks.count > 1 ? p1 - p0 : 1) + 1, nullptr, 0, 0};
     if (!plan.direct) task.sums = scratch<T>(kSlotSums, height * columns);
     if (plan.pack_b) task.packed_b = scratch<T>(kSlotB, task.slots * plan.block_k * plan.panel_width());
-    Step step{0, std::min(plan.block_k, g.k), 0, p0, 0};
-    Rows rows{};
-    NextRows next_rows;
+    if (plan.pack_a) {
+      // Rows end in a gap, so that those of 512 floats do not fall into few cache sets.
+      task.packed_row = (plan.block_k + 15) / 16 * 16 + 16;
+      task.packed_chunk = blocks.begin(chunks.begin(1)) * task.packed_row;
+      task.packed_a = scratch<T>(kSlotA, 2 * task.packed_chunk);
+    }
+    Step step{0, std::min(plan.block_k, g.k), 0, p0, 0, 0};
+    ChunkRows<T> rows, next_rows = chunk_rows(task, step, 0);
     NextPanel<T> next = next_panel(task, step, 1);
     do {  // at least once: k may be 0
       poll_interrupt();
       if (step.panel == p0) {
-        rows = set_a(task, step);
-        next_rows = rows_after(task, step);
+        rows = next_rows;
+        rows.finish();
+        Step later = step;
+        later.panel = p1 - 1;
+        next_rows = chunk_rows(task, after(task, later), chunks.size(step.chunk) * (p1 - p0));
       }
       while (next.done < next.k) next.pack();
       const Step following = after(task, step);
@@ -90,6 +95,7 @@ struct Product {
     if (++step.panel < task.p1) return step;
     if (!again && step.k0 + step.k == g.k) return step;
     step.panel = task.p0;
+    step.turn ^= 1;
     if (again) return ++step.chunk, step;
     step.chunk = 0;
     step.k0 += step.k;
@@ -99,14 +105,12 @@ struct Product {
 
   index row(const Task& task, index chunk) const { return task.m0 + task.blocks.begin(task.chunks.begin(chunk)); }
 
-  NextRows rows_after(const Task& task, Step step) const {
-    const index calls = task.chunks.size(step.chunk) * (task.p1 - task.p0);
-    step.panel = task.p1 - 1;
-    step = after(task, step);
-    if (step.panel == task.p1 || !plan.streams || g.a_col != 1) return {};
-    const index size = item_size(g.dtype), begin = row(task, step.chunk);
-    const void* from = at(a, g.dtype, begin * g.a_row + step.k0);
-    return {static_cast<const char*>(from), g.a_row * size, step.k * size, row(task, step.chunk + 1) - begin, calls};
+  ChunkRows<T> chunk_rows(const Task& task, const Step& step, index calls) const {
+    if (step.panel == task.p1) return {};
+    const index begin = row(task, step.chunk), count = row(task, step.chunk + 1) - begin;
+    const void* from = at(a, g.dtype, begin * g.a_row + step.k0 * g.a_col);
+    T* to = plan.pack_a ? task.packed_a + step.turn * task.packed_chunk : nullptr;
+    return {&kernels, &g, from, to, task.packed_row, begin, count, step.k, calls};
   }
 
   NextPanel<T> next_panel(const Task& task, const Step& step, index calls) const {
@@ -118,8 +122,8 @@ struct Product {
     return {&kernels, &g, from, to, width, step.k, column(step.panel + 1) - n0, slice, step.chunk > 0};
   }
 
-  void run_step(const Task& task, const Step& step, const Step& following, const Rows& rows, NextPanel<T>& next,
-                NextRows& next_rows) const {
+  void run_step(const Task& task, const Step& step, const Step& following, const ChunkRows<T>& rows, NextPanel<T>& next,
+                ChunkRows<T>& next_rows) const {
     TileArgs<T> tile;
     const index n0 = column(step.panel);
     tile.k = step.k;
@@ -134,11 +138,11 @@ struct Product {
     if (!plan.direct && step.k0 + step.k == g.k) finish(sums, rows, n0, tile.cols);
   }
 
-  void run_panel(TileArgs<T>& tile, const Rows& rows, const Split& blocks, NextPanel<T>& next,
-                 NextRows& next_rows) const {
-    tile.a = rows.a;
-    tile.a_row = rows.step;
-    tile.a_col = rows.col;
+  void run_panel(TileArgs<T>& tile, const ChunkRows<T>& rows, const Split& blocks, NextPanel<T>& next,
+                 ChunkRows<T>& next_rows) const {
+    tile.a = rows.a();
+    tile.a_row = rows.a_row();
+    tile.a_col = rows.a_col();
     tile.rows = rows.count;
     if (plan.kernel == GemmPlan::kDot) return kernels.dot(tile);
     if (plan.kernel == GemmPlan::kGemv) return kernels.gemv(tile);
@@ -159,22 +163,11 @@ struct Product {
         (tile.a_col == 1 ? kernels.row_tile : kernels.tile)[partial][vectors - 1][tile.rows - 1](tile);
       }
       next.pack();
-      tile.a += tile.rows * rows.step;
+      next_rows.pack();
+      tile.a += tile.rows * tile.a_row;
       tile.in += tile.rows * tile.in_row;
       tile.out += tile.rows * tile.out_row;
     }
-  }
-
-  // A of one chunk, in place or packed as rows. These end in a gap, so that rows of 512 floats do not fall into few cache
-  // sets.
-  Rows set_a(const Task& task, const Step& step) const {
-    const index begin = row(task, step.chunk), count = row(task, step.chunk + 1) - begin;
-    const void* from = at(a, g.dtype, begin * g.a_row + step.k0 * g.a_col);
-    if (!plan.pack_a) return {begin, count, static_cast<const T*>(from), g.a_row, g.a_col};
-    const index step_a = (step.k + 15) / 16 * 16 + 16;
-    T* to = scratch<T>(kSlotA, count * step_a);
-    kernels.pack(g.dtype, from, g.a_row, g.a_col, count, step.k, to, step_a);
-    return {begin, count, to, step_a, 1};
   }
 
   void set_b(TileArgs<T>& tile, const NextPanel<T>& packed, index k0, index n0) const {
@@ -199,7 +192,7 @@ struct Product {
     }
   }
 
-  void finish(const T* sums, const Rows& rows, index n0, index cols) const {
+  void finish(const T* sums, const ChunkRows<T>& rows, index n0, index cols) const {
     FinishArgs<T> f;
     f.rows = rows.count;
     f.cols = cols;

@@ -56,7 +56,7 @@ MLEXT_INLINE void clear(Vec<T> (&acc)[R][V]) {
 #pragma GCC unroll 32
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) acc[r][v] = Vec<T>::zero();
+    for (int v = 0; v < V; ++v) acc[r][v] = zero_pinned<T>();
   }
 }
 
