@@ -44,25 +44,23 @@ MLEXT_INLINE Vec<T> zero_pinned() {
   return x;
 }
 
-template <class T>
-MLEXT_INLINE Vec<T> load_pinned(const T* p) {
+// The vector kOffset bytes and kStrides strides (0 to 2, what an address can hold) behind base.
+template <class T, int kOffset, int kStrides>
+MLEXT_INLINE Vec<T> load_pinned(const char* base, index stride) {
 #if MLEXT_PINNED
-  struct __attribute__((packed, may_alias)) Unaligned {
-    typename Isa<T>::Native v;
-  };
   Vec<T> x;
-  if constexpr (sizeof(T) == 4) {
-    asm volatile("vmovups %1, %0" : "=v"(x.v) : "m"(*reinterpret_cast<const Unaligned*>(p)));
+  if constexpr (kStrides == 0) {
+    asm volatile("vmovups %c2(%1), %0" : "=v"(x.v) : "r"(base), "i"(kOffset));
   } else {
-    asm volatile("vmovupd %1, %0" : "=v"(x.v) : "m"(*reinterpret_cast<const Unaligned*>(p)));
+    asm volatile("vmovups %c3(%1,%2,%c4), %0" : "=v"(x.v) : "r"(base), "r"(stride), "i"(kOffset), "i"(kStrides));
   }
   return x;
 #else
-  return Vec<T>::load(p);
+  return Vec<T>::load(reinterpret_cast<const T*>(base + kOffset + kStrides * stride));
 #endif
 }
 
-// The element kOffset bytes and kStrides strides (0 to 2, what an address can hold) behind base, in all lanes.
+// The element there, in all lanes.
 template <class T, int kOffset, int kStrides>
 MLEXT_INLINE Vec<T> broadcast_pinned(const char* base, index stride) {
 #if MLEXT_PINNED
