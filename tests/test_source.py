@@ -174,6 +174,31 @@ def test_every_symbol_of_a_level_carries_its_name() -> None:
         assert not wrong, f"{path.name} of {level}: {wrong[:5]}"
 
 
+def inner_loops(path: Path, name: str) -> Iterator[list[str]]:
+    """The instructions of every innermost loop in the functions of an object whose name contains `name`."""
+    command = ["objdump", "-d", "--no-show-raw-insn", path]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    for function in re.findall(rf"^[0-9a-f]+ <\S*{name}\S*>:\n(.*?)(?:\n\n|\Z)", text, re.S | re.M):
+        code = re.findall(r"^ *([0-9a-f]+):\t(.*)$", function, re.M)
+        place = {address: i for i, (address, _) in enumerate(code)}
+        jumps = {i: match[1] for i, (_, text) in enumerate(code) if (match := re.match(r"j\w+ +([0-9a-f]+)", text))}
+        for end, target in jumps.items():
+            begin = place.get(target, end + 1)
+            if begin <= end and not any(begin <= i < end for i in jumps):
+                yield [text for _, text in code[begin : end + 1]]
+
+
+@pytest.mark.skipif(not BUILD, reason="set MLEXT_BUILD_DIR to a build folder; .ci/run does")
+def test_inner_loops_of_gemm_keep_their_sums_in_place() -> None:
+    """A copy from register to register, or a sum on the stack, takes a port or a cycle from the fmas."""
+    for path in files(Path(str(BUILD)), "gemm.simd.cpp.o"):
+        loops = [loop for loop in inner_loops(path, "row_tile") if any(line.startswith("vfmadd") for line in loop)]
+        assert loops or level_of(path) == "portable"
+        wrong = r"vmov[au]p[sd] +(%[yz]mm\d+,%[yz]mm|.*\(%r[sb]p\))"
+        for loop in loops:
+            assert not [line for line in loop if re.match(wrong, line)], "\n".join(loop)
+
+
 def level_of(path: Path) -> str:
     return next(part[6:-4] for part in path.parts if re.fullmatch(r"mlext_\w+\.dir", part))
 
