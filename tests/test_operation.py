@@ -80,6 +80,10 @@ def test_wrong_definitions_are_refused():
         _C.Operation(_C.add, lambda a, b, c, d, e: None)
     with pytest.raises(ValueError, match="up to 4 positional arguments"):
         _C.Operation(_C.add, lambda a, *, b: None)
+    with pytest.raises(ValueError, match="none with a default"):
+        _C.Operation(_C.add, lambda a, b=1: None)
+    with pytest.raises(ValueError, match="none with a default"):
+        _C.Operation(_C.add, lambda a, *b: None)
 
 
 def test_a_cycle_through_one_is_collected():

@@ -60,8 +60,11 @@ PyObject* operation_new(PyTypeObject* type, PyObject* args, PyObject*) {
   PyObject *kernel = nullptr, *taped = nullptr;
   if (!PyArg_ParseTuple(args, "OO!:Operation", &kernel, &PyFunction_Type, &taped)) return nullptr;
   const auto* code = reinterpret_cast<PyCodeObject*>(PyFunction_GET_CODE(taped));
-  if (code->co_argcount > kMaxArguments || code->co_kwonlyargcount > 0) {
-    PyErr_SetString(PyExc_ValueError, "Operation: expected a function of up to 4 positional arguments");
+  const bool variable =
+      (code->co_flags & (CO_VARARGS | CO_VARKEYWORDS)) != 0 || PyFunction_GetDefaults(taped) != nullptr;
+  if (code->co_argcount > kMaxArguments || code->co_kwonlyargcount > 0 || variable) {
+    PyErr_SetString(PyExc_ValueError,
+                    "Operation: expected a function of up to 4 positional arguments, none with a default");
     return nullptr;
   }
   py::object all = py::reinterpret_borrow<py::object>(PyFunction_GET_CODE(taped)).attr("co_varnames");
