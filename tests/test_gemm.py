@@ -126,7 +126,8 @@ def test_zero_strides(level: str) -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_types_accumulate_in_float32(level: str, dtype: str) -> None:
     rng = np.random.default_rng(4)
-    for m, n, k in ((1, 1, 3), (5, 33, 70), (64, 50, 1100), (300, 40, 30), (1, 100, 600), (100, 1, 600)):
+    shapes = ((1, 1, 3), (5, 33, 70), (64, 50, 1100), (300, 40, 30), (1, 100, 600), (100, 1, 600), (500, 1, 3000))
+    for m, n, k in shapes:
         a, b = integers(rng, (m, k), most=1), integers(rng, (k, n), most=1)
         # Sums stay below 256, which bfloat16 holds exactly.
         expected = a @ b

@@ -30,7 +30,7 @@ class AheadList {
   }
 
  private:
-  Ahead items_[6];
+  Ahead items_[6];  // C, a slice of packed B, its source, two rows of A, the end
   int size_ = 0;
 };
 
@@ -52,8 +52,11 @@ struct NextPanel {
     const index size = item_size(args->dtype);
     list.add(to + done * width, width * static_cast<index>(sizeof(T)), next());
     if (packed) return;
-    if (args->b_col == 1) list.add(source(), args->b_row * size, next());
-    if (args->b_row == 1) list.add(source(), args->b_col * size, cols);
+    if (args->b_col == 1) {
+      list.add(source(), args->b_row * size, next());
+    } else if (args->b_row == 1) {
+      list.add(source(), args->b_col * size, cols);
+    }
   }
   void pack() {
     if (done == k) return;
