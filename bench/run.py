@@ -42,6 +42,7 @@ FAMILIES = {
     "update": ["update.json"],
     "overhead": ["overhead.json"],
     "dense": ["dense.json"],
+    "linear": ["linear.json"],
     "import": [],
 }
 FORCED_SUFFIX = " avx512"

@@ -58,9 +58,16 @@ def softmax(inputs: Inputs) -> Any:
 
 
 def predict(inputs: Inputs) -> Any:
-    (w1, b1), (w2, b2) = inputs["layers"]
+    (weight, bias), *hidden = inputs["layers"]
     x = inputs["x"]
-    return lambda: np.maximum(x @ w1.T + b1, 0) @ w2.T + b2
+
+    def call() -> Any:
+        out = x @ weight.T + bias
+        for w, b in hidden:
+            out = np.maximum(out, 0) @ w.T + b
+        return out
+
+    return call
 
 
 def build(op: str) -> Callable[[Inputs], Any] | None:

@@ -60,13 +60,19 @@ def map_(inputs: Inputs) -> Any:
 
 
 def predict(inputs: Inputs) -> Any:
-    (w1, b1), (w2, b2) = inputs["layers"]
-    nodes = [
-        helper.make_node("Gemm", ["x", "w1", "b1"], ["z"], transB=1),
-        helper.make_node("Relu", ["z"], ["h"]),
-        helper.make_node("Gemm", ["h", "w2", "b2"], ["out"], transB=1),
-    ]
-    return _session(nodes, {"x": inputs["x"]}, {"w1": w1, "b1": b1, "w2": w2, "b2": b2})
+    """Gemm nodes with Relu nodes between them."""
+    nodes: list[Any] = []
+    constants: dict[str, np.ndarray] = {}
+    last = "x"
+    for i, (weight, bias) in enumerate(inputs["layers"]):
+        if i > 0:
+            nodes.append(helper.make_node("Relu", [last], [f"h{i}"]))
+            last = f"h{i}"
+        constants |= {f"w{i}": weight, f"b{i}": bias}
+        out = "out" if i + 1 == len(inputs["layers"]) else f"z{i}"
+        nodes.append(helper.make_node("Gemm", [last, f"w{i}", f"b{i}"], [out], transB=1))
+        last = out
+    return _session(nodes, {"x": inputs["x"]}, constants)
 
 
 def build(op: str) -> Callable[[Inputs], Any] | None:

@@ -205,6 +205,10 @@ PyObject* to_ndarray(const Array& array) {
     Py_DECREF(owner);
     return nullptr;
   }
+  if (array.buffer && !read_only) {
+    array.buffer->writable_views.fetch_add(1, std::memory_order_acq_rel);
+    reinterpret_cast<ArrayObject*>(owner)->lends = 1;
+  }
   api.PyArray_SetBaseObject_(result, owner);  // steals the reference
   return result;
 }
@@ -298,6 +302,11 @@ void array_dealloc(PyObject* self) {
   PyObject_GC_UnTrack(self);
   Py_TRASHCAN_BEGIN(self, array_dealloc) if (self_of(self)->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
   array_clear(self);
+  if (self_of(self)->lends) {
+    Buffer& buffer = *array_of(self).buffer.get();
+    buffer.past_views.fetch_add(1, std::memory_order_release);
+    buffer.writable_views.fetch_sub(1, std::memory_order_release);
+  }
   self_of(self)->array.~Array();
   type->tp_free(self);
   Py_DECREF(type);

@@ -20,6 +20,7 @@ struct ArrayObject {
   PyObject* hooks;
   PyObject* weakrefs;
   char requires_grad;
+  char lends;  // to a NumPy array that can write to the memory as long as this object lives
 };
 
 void bind_arrays(py::module_& m);

@@ -167,6 +167,7 @@ Pool& current_pool() { return t_pool != nullptr ? *t_pool : default_pool(); }
 void set_current_pool(Pool* pool) { t_pool = pool; }
 
 void free_buffer(Buffer* buffer) {
+  if (Packs* packs = buffer->packs.exchange(nullptr, std::memory_order_acq_rel)) free_packs(packs);
   if (buffer->pool != nullptr) {
     buffer->pool->give(buffer);
   } else {

@@ -12,6 +12,7 @@
 namespace mlext {
 
 class Pool;
+struct Packs;
 
 // Memory shared by the arrays that view it. `version` counts in-place writes: saved values and weight packs compare it.
 struct Buffer {
@@ -19,10 +20,13 @@ struct Buffer {
   std::size_t bytes = 0;
   std::atomic<index> refs{0};
   std::atomic<std::uint64_t> version{0};
-  Pool* pool = nullptr;                // owner of pooled memory; null for foreign memory
-  void (*release)(Buffer*) = nullptr;  // frees foreign memory and its owner
-  void* owner = nullptr;               // whatever `release` needs
-  Buffer* next = nullptr;              // free list link
+  std::atomic<int> writable_views{0};        // NumPy arrays that can write here, which no version tells
+  std::atomic<std::uint64_t> past_views{0};  // that were given up
+  std::atomic<Packs*> packs{nullptr};        // core/packs.h
+  Pool* pool = nullptr;                      // owner of pooled memory; null for foreign memory
+  void (*release)(Buffer*) = nullptr;        // frees foreign memory and its owner
+  void* owner = nullptr;                     // whatever `release` needs
+  Buffer* next = nullptr;                    // free list link
   std::uint32_t size_class = 0;
   Device device = Device::cpu;
   bool read_only = false;
@@ -86,6 +90,7 @@ Pool& current_pool();
 void set_current_pool(Pool* pool);  // null: back to the default
 
 void free_buffer(Buffer* buffer);
+void free_packs(Packs* packs);
 
 // Intrusive reference to a Buffer.
 class BufferRef {

@@ -104,7 +104,7 @@ void detail::run_released(const std::function<void()>& run) {
 void detail::launch_watched(const char* name, Work work, ArrayList inputs, ArrayList outputs,
                             std::function<void()> run) {
   if (t_program != nullptr) {
-    Step step{name, work, run, {}};
+    Step step{name, work, run, {}, {}};
     for (const Array* out : outputs) {
       if (out != nullptr) step.outputs.push_back(*out);
     }
@@ -127,7 +127,7 @@ void Program::add(Step step, ArrayList inputs, ArrayList outputs) {
     }
   }
   for (const Array* out : outputs) {
-    if (out != nullptr && out->buffer->pool != pool_) written_.push_back(out->buffer);
+    if (out != nullptr && out->buffer->pool != pool_) step.written.push_back(out->buffer.get());
   }
   // Outputs inside the private pool must not keep their memory from being reused by later launches of the capture.
   for (Array& out : step.outputs) out.buffer = BufferRef();
@@ -140,6 +140,7 @@ void Program::replay() {
     if (detail::g_watchers.load(std::memory_order_relaxed) == 0) {
       for (const Step& step : steps_) {
         step.run();
+        step.count_writes();
         poll_interrupt();
       }
       return;
@@ -148,6 +149,7 @@ void Program::replay() {
       std::vector<const Array*> outputs;
       for (const Array& out : step.outputs) outputs.push_back(&out);
       run_watched(step.name, step.work, outputs, step.run);
+      step.count_writes();
     }
   };
   if (detail::is_long({work_, 0})) {
@@ -155,7 +157,6 @@ void Program::replay() {
   } else {
     run_all();
   }
-  for (const BufferRef& buffer : written_) buffer->version.fetch_add(1, std::memory_order_relaxed);
 }
 
 void begin_capture(Program* program) {

@@ -59,6 +59,11 @@ struct Step {
   Work work;
   std::function<void()> run;
   std::vector<Array> outputs;
+  std::vector<Buffer*> written;  // memory from outside the capture, which the Program keeps
+
+  void count_writes() const {
+    for (Buffer* buffer : written) buffer->version.fetch_add(1, std::memory_order_relaxed);
+  }
 };
 
 // What one captured call does, with the memory it does it in.
@@ -78,8 +83,7 @@ class Program {
  private:
   Pool* pool_;
   std::vector<Step> steps_;
-  std::vector<BufferRef> kept_;     // buffers from outside the capture
-  std::vector<BufferRef> written_;  // those of them that a replay writes
+  std::vector<BufferRef> kept_;  // buffers from outside the capture
   double work_ = 0;
 };
 

@@ -41,16 +41,17 @@ struct NextPanel {
   const GemmTypeKernels<T>* kernels;
   const GemmArgs* args;
   const void* from;
-  T* to;
+  T* to;  // null if it is packed already
+  const T* b;
   index width, k, cols, slice;
-  bool packed;  // by an earlier chunk of rows: only bring it near
+  bool packed;  // by an earlier chunk of rows or call: only bring it near
   index done = 0;
 
   const void* source() const { return at(from, args->dtype, done * args->b_row); }
   index next() const { return std::min(slice, k - done); }
   void announce(AheadList& list) const {
     const index size = item_size(args->dtype);
-    list.add(to + done * width, width * static_cast<index>(sizeof(T)), next());
+    list.add(b + done * width, width * static_cast<index>(sizeof(T)), next());
     if (packed) return;
     if (args->b_col == 1) {
       list.add(source(), args->b_row * size, next());

@@ -13,19 +13,22 @@ template <class T>
 inline constexpr int kDotRows = Vec<T>::N * sizeof(T) == 64 ? 4 : 2;
 inline constexpr int kDotCols = 4;
 
+// Rows i to i + rows of A, R or fewer: the others repeat the last one and are dropped, which costs nothing that B does not.
 template <class T, int R, int C>
-void dot_tile(const TileArgs<T>& g, index i, index j) {
+void dot_tile(const TileArgs<T>& g, index i, index rows, index j) {
   using W = Vec<T>;
   constexpr index N = W::N;
   W acc[R * C];
 #pragma GCC unroll 16
   for (int q = 0; q < R * C; ++q) acc[q] = W::zero();
-  const T* a = g.a + i * g.a_row;
+  const T* a[R];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) a[r] = g.a + (i + (r < rows ? r : rows - 1)) * g.a_row;
   const T* b = g.b + j * g.b_col;
   const auto step = [&](auto load, index k) __attribute__((always_inline)) {
     W x[R];
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) x[r] = load(a + r * g.a_row + k);
+    for (int r = 0; r < R; ++r) x[r] = load(a[r] + k);
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
       const W y = load(b + c * g.b_col + k);
@@ -45,7 +48,7 @@ void dot_tile(const TileArgs<T>& g, index i, index j) {
 #pragma GCC unroll 16
     for (int q = 0; q < R * C; ++q) sum[q] = reduce_add(acc[q]);
   }
-  for (int r = 0; r < R; ++r) {
+  for (index r = 0; r < rows; ++r) {
     const T* in = g.in + (i + r) * g.in_row + j;
     T* out = g.out + (i + r) * g.out_row + j;
     for (int c = 0; c < C; ++c)
@@ -54,28 +57,28 @@ void dot_tile(const TileArgs<T>& g, index i, index j) {
 }
 
 template <class T, int R>
-void dot_row_block(const TileArgs<T>& g, index i, index j, index cols) {
-  switch (cols) {
+void dot_rows(const TileArgs<T>& g, index i, index rows, index j) {
+  switch (g.cols - j) {
     case 1:
-      return dot_tile<T, R, 1>(g, i, j);
+      return dot_tile<T, R, 1>(g, i, rows, j);
     case 2:
-      return dot_tile<T, R, 2>(g, i, j);
+      return dot_tile<T, R, 2>(g, i, rows, j);
     case 3:
-      return dot_tile<T, R, 3>(g, i, j);
+      return dot_tile<T, R, 3>(g, i, rows, j);
     default:
-      return dot_tile<T, R, 4>(g, i, j);
+      return dot_tile<T, R, 4>(g, i, rows, j);
   }
 }
 
 // Four columns of B stay in L1 while all rows of A pass.
 template <class T>
 void dot(const TileArgs<T>& g) {
-  constexpr int R = kDotRows<T>;
+  constexpr index R = kDotRows<T>;
   for (index j = 0; j < g.cols; j += kDotCols) {
-    const index cols = g.cols - j;
-    index i = 0;
-    for (; i + R <= g.rows; i += R) dot_row_block<T, R>(g, i, j, cols);
-    for (; i < g.rows; ++i) dot_row_block<T, 1>(g, i, j, cols);
+    for (index i = 0; i < g.rows; i += R) {
+      const index rows = g.rows - i < R ? g.rows - i : R;
+      rows == 1 ? dot_rows<T, 1>(g, i, rows, j) : dot_rows<T, R>(g, i, rows, j);
+    }
   }
 }
 

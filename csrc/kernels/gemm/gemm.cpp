@@ -54,7 +54,19 @@ void run(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
   const auto [bias_n, bias_m] = widen_biases(kernels, g);
   // With k = 0 the sum is 0 whatever alpha is, and 0 * infinity must not get in.
   const T alpha = g.k == 0 ? T(0) : static_cast<T>(g.alpha);
-  const Product<T> whole{kernels, g, plan, alpha, static_cast<T>(g.beta), bias_n, bias_m, g.a, g.b, g.c, g.pre};
+  const BufferRef kept = plan.pack_b ? kept_panels(kernels, g, plan) : BufferRef();
+  const Product<T> whole{kernels,
+                         g,
+                         plan,
+                         alpha,
+                         static_cast<T>(g.beta),
+                         bias_n,
+                         bias_m,
+                         kept ? static_cast<const T*>(kept->data) : nullptr,
+                         g.a,
+                         g.b,
+                         g.c,
+                         g.pre};
 
   const index row_tasks = ceil_div(g.m, plan.rows), panel_tasks = ceil_div(plan.panels.count, plan.group);
   const index tasks = batches * row_tasks * panel_tasks;
@@ -86,6 +98,7 @@ void transpose_roles(GemmArgs& g) {
   std::swap(g.a_col, g.b_row);
   std::swap(g.c_row, g.c_col);
   std::swap(g.bias_n, g.bias_m);
+  g.b_home = nullptr;
   for (int i = 0; i < g.batch_rank; ++i) std::swap(g.a_batch[i], g.b_batch[i]);
 }
 

@@ -15,6 +15,8 @@
 
 namespace mlext {
 
+struct Buffer;
+
 enum class Activation : std::uint8_t { none, relu, sigmoid, tanh, gelu, gelu_tanh, silu };
 
 inline constexpr int kMaxBatchRank = kMaxRank - 2;
@@ -31,6 +33,9 @@ struct GemmArgs {
   index b_row = 0, b_col = 1;
   index c_row = 0, c_col = 1;
   double alpha = 1, beta = 0;
+
+  // What B lies in, if B is likely to be a factor again: its panels may be kept there (core/packs.h). Or null.
+  Buffer* b_home = nullptr;
 
   // Epilogue; null means absent.
   Activation activation = Activation::none;
@@ -107,7 +112,7 @@ struct FinishArgs {
 
 inline constexpr int kMaxTileVectors = 3;
 inline constexpr int kMaxTileRows = 16;
-inline constexpr int kStreamHeights = 3;
+inline constexpr int kStreamHeights = 5;
 inline constexpr index kGemvCols = 1024;  // the widest piece `gemv` takes
 
 template <class T>

@@ -13,6 +13,7 @@
 #include "core/scratch.h"
 #include "kernels/gemm/ahead.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm/kept.h"
 #include "kernels/gemm/plan.h"
 
 namespace mlext::gemm_detail {
@@ -29,6 +30,7 @@ struct Product {
   T alpha, beta;
   const T* bias_n;
   const T* bias_m;
+  const T* kept_b;  // all panels of B (kept.h), or null
   const void* a;
   const void* b;
   void* c;
@@ -38,7 +40,7 @@ struct Product {
     index m0, m1, p0, p1;
     Split blocks, chunks;  // of the rows in blocks, of the blocks in chunks
     T* sums;               // one dense block per panel, unless micro-kernels write C
-    T* packed_b;           // panels in turn, as many as are read again and the one being packed
+    T* packed_b;           // panels in turn, as many as are read again and the one being packed; null with kept_b
     index slots;
     T* packed_a;  // two chunks in turn
     index packed_row, packed_chunk;
@@ -60,7 +62,8 @@ struct Product {
     const Split blocks = Split::of(height, plan.block_m), chunks = Split::of(blocks.count, plan.chunk);
     Task task{m0, m1, p0, p1, blocks, chunks, nullptr, nullptr, (chunks.count > 1 ? p1 - p0 : 1) + 1, nullptr, 0, 0};
     if (!plan.direct) task.sums = scratch<T>(kSlotSums, height * columns);
-    if (plan.pack_b) task.packed_b = scratch<T>(kSlotB, task.slots * plan.block_k * plan.panel_width());
+    if (plan.pack_b && kept_b == nullptr)
+      task.packed_b = scratch<T>(kSlotB, task.slots * plan.block_k * plan.panel_width());
     if (plan.pack_a) {
       // Rows end in a gap, so that those of 512 floats do not fall into few cache sets.
       task.packed_row = (plan.block_k + 15) / 16 * 16 + 16;
@@ -114,12 +117,16 @@ struct Product {
   }
 
   NextPanel<T> next_panel(const Task& task, const Step& step, index calls) const {
-    if (!plan.pack_b || step.panel == task.p1) return {&kernels, &g, nullptr, nullptr, 0, 0, 0, 1, false};
+    if (!plan.pack_b || step.panel == task.p1) return {&kernels, &g, nullptr, nullptr, nullptr, 0, 0, 0, 1, false};
     const index width = plan.panels.size(step.panel) * plan.unit, n0 = column(step.panel);
-    T* to = task.packed_b + step.slot * plan.block_k * plan.panel_width();
     const index slice = (ceil_div(step.k, calls) + 15) / 16 * 16;  // whole cache lines if k is contiguous
+    if (kept_b != nullptr) {
+      const T* b = kept_b + kept_panel(plan, step.k0, step.k, step.panel);
+      return {&kernels, &g, nullptr, nullptr, b, width, step.k, column(step.panel + 1) - n0, slice, true};
+    }
+    T* to = task.packed_b + step.slot * plan.block_k * plan.panel_width();
     const void* from = at(b, g.dtype, step.k0 * g.b_row + n0 * g.b_col);
-    return {&kernels, &g, from, to, width, step.k, column(step.panel + 1) - n0, slice, step.chunk > 0};
+    return {&kernels, &g, from, to, to, width, step.k, column(step.panel + 1) - n0, slice, step.chunk > 0};
   }
 
   void run_step(const Task& task, const Step& step, const Step& following, const ChunkRows<T>& rows, NextPanel<T>& next,
@@ -171,7 +178,7 @@ struct Product {
   }
 
   void set_b(TileArgs<T>& tile, const NextPanel<T>& packed, index k0, index n0) const {
-    tile.b = plan.pack_b ? packed.to : static_cast<const T*>(b) + k0 * g.b_row + n0 * g.b_col;
+    tile.b = plan.pack_b ? packed.b : static_cast<const T*>(b) + k0 * g.b_row + n0 * g.b_col;
     tile.b_row = plan.pack_b ? packed.width : g.b_row;
     tile.b_col = plan.pack_b ? 1 : g.b_col;
   }
