@@ -205,7 +205,7 @@ def level_of(path: Path) -> str:
 
 # ---- Python: imports -----------------------------------------------------------------------------
 
-CORE = "_C autograd compiling config cuda dtypes profiling random tensor transforms"
+CORE = "_C autograd compiling config cuda dtypes explaining profiling random tensor transforms"
 MAY_IMPORT = {
     **dict.fromkeys(CORE.split(), CORE),
     "functional": f"{CORE} functional",

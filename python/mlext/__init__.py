@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         set_num_threads,
         show_config,
     )
+    from mlext.explaining import explain_gemm
     from mlext.io import load, save
     from mlext.profiling import nan_check, profile
     from mlext.random import manual_seed
@@ -45,6 +46,7 @@ _MODULES = "cuda data datasets init io losses metrics nn optim plot random train
 _NAMES = {
     "compiling": "compile",
     "config": "empty_cache get_isa get_num_threads memory_stats set_isa set_num_threads show_config",
+    "explaining": "explain_gemm",
     "io": "load save",
     "profiling": "nan_check profile",
     "random": "manual_seed",
@@ -64,6 +66,7 @@ __all__ = [
     "datasets",
     "differentiable",
     "empty_cache",
+    "explain_gemm",
     "float16",
     "float32",
     "float64",

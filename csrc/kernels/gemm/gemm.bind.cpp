@@ -1,8 +1,11 @@
+#include <pybind11/stl.h>
+
 #include <optional>
 #include <string_view>
 
 #include "bind/door.h"
 #include "bind/families.h"
+#include "kernels/gemm/explain.h"
 #include "kernels/gemm/gemm.h"
 
 namespace mlext {
@@ -52,6 +55,32 @@ Array gemm_door(const Array& a, const Array& b, const Array* c, std::optional<do
   return gemm(a, b, c, alpha.value_or(1), beta.value_or(c != nullptr ? 1 : 0));
 }
 
+py::dict explain_door(index m, index n, index k, const py::object& dtype, bool transpose_a, bool transpose_b,
+                      index batch) {
+  GemmArgs g;
+  g.dtype = g.out_dtype = parse_dtype(dtype.ptr(), "explain_gemm", "dtype");
+  if (!is_floating(g.dtype)) refuse<TypeError>("explain_gemm", "dtype", "a floating dtype", dtype_name(g.dtype));
+  g.m = m;
+  g.n = n;
+  g.k = k;
+  g.a_row = transpose_a ? 1 : k;
+  g.a_col = transpose_a ? m : 1;
+  g.b_row = transpose_b ? 1 : n;
+  g.b_col = transpose_b ? k : 1;
+  g.c_row = n;
+  if (batch > 1) {
+    g.batch_rank = 1;
+    g.batch[0] = batch;
+  }
+  const GemmExplanation e = explain_gemm(g);
+  return py::dict(py::arg("kernel") = e.kernel, py::arg("transposed") = e.transposed,
+                  py::arg("tile") = py::make_tuple(e.tile_rows, e.tile_cols), py::arg("block_k") = e.block_k,
+                  py::arg("chunk_rows") = e.chunk_rows, py::arg("packs_a") = e.packs_a, py::arg("packs_b") = e.packs_b,
+                  py::arg("keeps_b") = e.keeps_b, py::arg("tasks") = e.tasks, py::arg("threads") = e.threads,
+                  py::arg("waste") = e.waste, py::arg("reasons") = e.reasons,
+                  py::arg("dtype") = py::handle(dtype_object(g.dtype)));
+}
+
 }  // namespace
 
 void bind_gemm(py::module_& m) {
@@ -60,6 +89,9 @@ void bind_gemm(py::module_& m) {
                      "act(x W^T + b); with want_pre also the value before act.");
   door<&linear_weight_gradient>(m, "linear_weight_gradient", {"g", "x"}, "g^T x over all rows.");
   door<&gemm_door>(m, "gemm", {"a", "b", "c", "alpha", "beta"}, "alpha a b + beta c; alpha and beta default to 1.");
+  m.def("explain_gemm", &explain_door, py::arg("m"), py::arg("n"), py::arg("k"), py::arg("dtype"),
+        py::arg("transpose_a"), py::arg("transpose_b"), py::arg("batch"),
+        "How a product of this shape would be computed, and why.");
 }
 
 }  // namespace mlext

@@ -19,12 +19,6 @@ namespace {
 
 using namespace gemm_detail;
 
-index batch_count(const GemmArgs& g) {
-  index count = 1;
-  for (int i = 0; i < g.batch_rank; ++i) count *= g.batch[i];
-  return count;
-}
-
 index batch_offset(const GemmArgs& g, const index* strides, index number) {
   index offset = 0;
   for (int i = g.batch_rank - 1; i >= 0; --i) {
@@ -68,8 +62,8 @@ void run(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
                          g.c,
                          g.pre};
 
-  const index row_tasks = ceil_div(g.m, plan.rows), panel_tasks = ceil_div(plan.panels.count, plan.group);
-  const index tasks = batches * row_tasks * panel_tasks;
+  const index row_tasks = plan.row_tasks(g), panel_tasks = plan.panel_tasks(),
+              tasks = batches * row_tasks * panel_tasks;
   const double work = 2.0 * g.m * g.n * g.k * batches / kParallelFlops;
   const index grain = work < 1 ? tasks : static_cast<index>(static_cast<double>(tasks) / (4 * work)) + 1;
   parallel_for(tasks, grain, [&](index begin, index end) {
@@ -90,35 +84,9 @@ void run(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
   });
 }
 
-// C^T = B^T A^T.
-void transpose_roles(GemmArgs& g) {
-  std::swap(g.m, g.n);
-  std::swap(g.a, g.b);
-  std::swap(g.a_row, g.b_col);
-  std::swap(g.a_col, g.b_row);
-  std::swap(g.c_row, g.c_col);
-  std::swap(g.bias_n, g.bias_m);
-  g.b_home = nullptr;
-  for (int i = 0; i < g.batch_rank; ++i) std::swap(g.a_batch[i], g.b_batch[i]);
-}
-
-bool prefers_transposed(const GemmArgs& g) {
-  if (g.c_col != 1 && g.c_row == 1) return true;
-  // A narrow C fills few lanes; on its side it is a few long rows.
-  return g.n <= 8 && g.m > g.n && g.a_row == 1 && g.a_col != 1;
-}
-
-// Small products take as long as planning them: everything in place, no plan, no copies, on this thread.
-bool is_small(const GemmArgs& g, DType dtype) {
-  return static_cast<double>(g.m) * g.n * g.k <= kSmallProduct && g.dtype == dtype && g.out_dtype == dtype &&
-         g.b_col == 1 && g.c_col == 1 && g.batch_rank == 0 && g.activation == Activation::none && g.bias_m == nullptr &&
-         g.pre == nullptr && g.k != 0 && g.k <= kBlockK && (g.bias_n == nullptr || g.beta == 0) && !prefers_dot(g);
-}
-
 template <class T>
 void run_small(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
-  const Split panels = Split::of(ceil_div(g.n, kernels.lanes), kernels.max_vectors);
-  const Split blocks = Split::of(g.m, kernels.max_rows[panels.size(0) - 1]);
+  const Split panels = split_columns(kernels, g.n), blocks = Split::of(g.m, kernels.max_rows[panels.size(0) - 1]);
   TileArgs<T> tile;
   tile.k = g.k;
   tile.a_row = g.a_row;
@@ -157,12 +125,7 @@ void gemm(const GemmArgs& args) {
   const GemmKernels& kernels = gemm_kernels(args.device);
   if (is_small(args, DType::float32)) return run_small(kernels.f32, args);
   if (is_small(args, DType::float64)) return run_small(kernels.f64, args);
-  GemmArgs g = args;
-  // The stride of an extent of one is never used: make it the contiguous one.
-  if (g.k <= 1) g.a_col = g.b_row = 1;
-  if (g.n == 1) g.b_col = g.c_col = 1;
-  if (g.m == 1) g.a_row = g.k, g.c_row = g.n;
-  if (prefers_transposed(g)) transpose_roles(g);
+  const GemmArgs g = canonical(args);
   if (g.dtype == DType::float64) {
     run<double>(kernels.f64, g);
   } else {

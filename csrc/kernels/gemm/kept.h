@@ -36,17 +36,25 @@ void pack_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const Gem
   });
 }
 
+template <class T>
+index kept_bytes(const GemmArgs& g, const GemmPlan& plan) {
+  return plan.panels.begin(plan.panels.count) * plan.unit * g.k * static_cast<index>(sizeof(T));
+}
+template <class T>
+bool worth_keeping(const GemmArgs& g, const GemmPlan& plan) {
+  return g.m <= kKeptRows && kept_bytes<T>(g, plan) >= kKeptBytes;
+}
+
 // The panels of B as `plan` wants them, or nothing: then the walk packs as it goes. The sums are the same, bit for bit.
 template <class T>
 BufferRef kept_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const GemmPlan& plan) {
-  const index bytes = plan.panels.begin(plan.panels.count) * plan.unit * g.k * static_cast<index>(sizeof(T));
-  if (g.b_home == nullptr || bytes < kKeptBytes || g.m > kKeptRows) return {};
+  if (g.b_home == nullptr || !worth_keeping<T>(g, plan)) return {};
   // Blocks of k and panels follow from the shape and from what a level has: lanes, and vectors in a tile.
   const int layout = static_cast<int>(g.dtype) * 4096 + static_cast<int>(kernels.lanes) * 16 + kernels.max_vectors;
   const PackKey key{g.b, g.k, g.n, g.b_row, g.b_col, layout};
   FoundPack found = find_pack(*g.b_home, key);
   if (!found.wanted) return found.pack;
-  BufferRef made(default_pool().take(static_cast<std::size_t>(bytes)));
+  BufferRef made(default_pool().take(static_cast<std::size_t>(kept_bytes<T>(g, plan))));
   pack_panels(kernels, g, plan, static_cast<T*>(made->data));
   keep_pack(*g.b_home, key, found.stamp, made);
   return made;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
 #include "core/dtype.h"
 #include "core/parallel.h"
@@ -71,10 +72,58 @@ struct GemmPlan {
   index group = 1;  // panels of a task
 
   index panel_width() const { return panels.size(0) * unit; }
+  index row_tasks(const GemmArgs& g) const { return ceil_div(g.m, rows); }
+  index panel_tasks() const { return ceil_div(panels.count, group); }
 };
+
+inline index batch_count(const GemmArgs& g) {
+  index count = 1;
+  for (int i = 0; i < g.batch_rank; ++i) count *= g.batch[i];
+  return count;
+}
+
+template <class T>
+Split split_columns(const GemmTypeKernels<T>& kernels, index n) {
+  return Split::of(ceil_div(n, kernels.lanes), kernels.max_vectors);
+}
 
 inline bool prefers_dot(const GemmArgs& g) {
   return g.a_col == 1 && g.b_row == 1 && !is_half(g.dtype) && (g.m <= kDotRows || g.n <= 8) && g.k >= 8;
+}
+
+// C^T = B^T A^T.
+inline void transpose_roles(GemmArgs& g) {
+  std::swap(g.m, g.n);
+  std::swap(g.a, g.b);
+  std::swap(g.a_row, g.b_col);
+  std::swap(g.a_col, g.b_row);
+  std::swap(g.c_row, g.c_col);
+  std::swap(g.bias_n, g.bias_m);
+  g.b_home = nullptr;
+  for (int i = 0; i < g.batch_rank; ++i) std::swap(g.a_batch[i], g.b_batch[i]);
+}
+
+inline bool prefers_transposed(const GemmArgs& g) {
+  if (g.c_col != 1 && g.c_row == 1) return true;
+  // A narrow C fills few lanes; on its side it is a few long rows.
+  return g.n <= 8 && g.m > g.n && g.a_row == 1 && g.a_col != 1;
+}
+
+// Small products take as long as planning them: everything in place, no plan, no copies, on this thread.
+inline bool is_small(const GemmArgs& g, DType dtype) {
+  return static_cast<double>(g.m) * g.n * g.k <= kSmallProduct && g.dtype == dtype && g.out_dtype == dtype &&
+         g.b_col == 1 && g.c_col == 1 && g.batch_rank == 0 && g.activation == Activation::none && g.bias_m == nullptr &&
+         g.pre == nullptr && g.k != 0 && g.k <= kBlockK && (g.bias_n == nullptr || g.beta == 0) && !prefers_dot(g);
+}
+
+// The product that is planned: strides as the rules below expect them, and the better of the two orders.
+inline GemmArgs canonical(GemmArgs g) {
+  // The stride of an extent of one is never used: make it the contiguous one.
+  if (g.k <= 1) g.a_col = g.b_row = 1;
+  if (g.n == 1) g.b_col = g.c_col = 1;
+  if (g.m == 1) g.a_row = g.k, g.c_row = g.n;
+  if (prefers_transposed(g)) transpose_roles(g);
+  return g;
 }
 
 // Rows at such distances fall into one set of the L1 cache.
@@ -99,7 +148,7 @@ inline void split_over_threads(GemmPlan& plan, const GemmArgs& g, index batches)
   if (threads == 1 || work < 1) return;
   const index wanted = std::min(4 * threads, static_cast<index>(4 * work) + 1);
   const index least_rows = plan.block_m * (plan.pack_b ? 8 : 1), least_group = plan.pack_a ? 4 : 1;
-  index tasks = batches * ceil_div(g.m, plan.rows) * ceil_div(plan.panels.count, plan.group);
+  index tasks = batches * plan.row_tasks(g) * plan.panel_tasks();
   while (tasks < wanted) {
     const bool rows = plan.rows >= 2 * least_rows, panels = plan.group >= 2 * least_group;
     if (!rows && !panels) return;
@@ -108,7 +157,7 @@ inline void split_over_threads(GemmPlan& plan, const GemmArgs& g, index batches)
     } else {
       plan.group = ceil_div(plan.group, 2);
     }
-    tasks = batches * ceil_div(g.m, plan.rows) * ceil_div(plan.panels.count, plan.group);
+    tasks = batches * plan.row_tasks(g) * plan.panel_tasks();
   }
 }
 
@@ -132,7 +181,7 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
     plan.panels = {ceil_div(g.n, plan.unit), 1, 0};
   } else {
     plan.unit = kernels.lanes;
-    plan.panels = Split::of(ceil_div(g.n, kernels.lanes), kernels.max_vectors);
+    plan.panels = split_columns(kernels, g.n);
     plan.block_m = kernels.max_rows[plan.panels.size(0) - 1];
     plan.pack_b =
         is_half(g.dtype) || g.b_col != 1 || (g.m > 2 * plan.block_m && g.k * g.n * item_size(g.dtype) > kInPlaceBytes);

@@ -1,0 +1,107 @@
+// Says how a product would be computed, from the rules that compute it (plan.h), and why they are what they are.
+#include "kernels/gemm/explain.h"
+
+#include <algorithm>
+
+#include "core/dtype.h"
+#include "core/error.h"
+#include "core/isa.h"
+#include "core/parallel.h"
+#include "kernels/gemm/kept.h"
+#include "kernels/gemm/plan.h"
+
+namespace mlext {
+
+MLEXT_DISPATCH(GemmKernels, gemm_kernels)
+
+namespace {
+
+using namespace gemm_detail;
+
+double idle_lanes(index n, index lanes) {
+  return static_cast<double>(ceil_div(n, lanes) * lanes) / static_cast<double>(n);
+}
+
+template <class T>
+void explain_small(const GemmTypeKernels<T>& kernels, const GemmArgs& g, GemmExplanation& e) {
+  const Split panels = split_columns(kernels, g.n), blocks = Split::of(g.m, kernels.max_rows[panels.size(0) - 1]);
+  e.kernel = "small";
+  e.tile_rows = blocks.size(0);
+  e.tile_cols = panels.size(0) * kernels.lanes;
+  e.block_k = g.k;
+  e.waste = idle_lanes(g.n, kernels.lanes);
+  e.reasons.push_back(text("small: at most ", static_cast<index>(kSmallProduct),
+                           " multiplications, where a plan, copies and threads cost more than they save"));
+}
+
+template <class T>
+void explain_tiles(const GemmArgs& g, const GemmPlan& plan, GemmExplanation& e) {
+  e.tile_rows = Split::of(g.m, plan.block_m).size(0);
+  e.reasons.push_back(text("tile: ", plan.block_m, " x ", plan.panel_width(),
+                           " sums fill the registers; blocks of rows and panels of columns differ by one at most"));
+  e.packs_a = plan.pack_a;
+  if (plan.pack_a) {
+    e.reasons.push_back(is_half(g.dtype) ? "packs a: its elements are widened to float32"
+                        : g.a_col != 1   ? "packs a: a step of k is not contiguous and would cost a cache line"
+                                       : "packs a: its rows lie so far apart that few sets of the L1 cache hold them");
+  }
+  e.packs_b = plan.pack_b;
+  e.keeps_b = plan.pack_b && worth_keeping<T>(g, plan);
+  if (!plan.pack_b) {
+    e.reasons.push_back(text("b in place: it is at most ", kInPlaceBytes, " bytes, or few rows read it"));
+  } else if (e.keeps_b) {
+    e.reasons.push_back(
+        "keeps b: with few rows, packing takes half the time; a Tensor that is used again keeps its panels");
+  } else {
+    e.reasons.push_back("packs b: panels stream from L2 in the order the tiles want them");
+  }
+  if (!plan.direct)
+    e.reasons.push_back("epilogue: sums wait in L2 for the bias of rows, the activation or the conversion");
+}
+
+template <class T>
+void explain_planned(const GemmTypeKernels<T>& kernels, const GemmArgs& g, GemmExplanation& e) {
+  const index batches = batch_count(g);
+  const GemmPlan plan = make_plan(kernels, g, batches);
+  e.block_k = plan.block_k;
+  e.chunk_rows = std::min(g.m, plan.chunk * plan.block_m);
+  e.tasks = batches * plan.row_tasks(g) * plan.panel_tasks();
+  e.tile_cols = std::min(g.n, plan.panel_width());
+  e.waste = idle_lanes(plan.kernel == GemmPlan::kDot ? g.k : g.n, kernels.lanes);
+  switch (plan.kernel) {
+    case GemmPlan::kTile:
+      e.kernel = "tile";
+      return explain_tiles<T>(g, plan, e);
+    case GemmPlan::kGemv:
+      e.kernel = "gemv";
+      e.tile_rows = 1;
+      e.reasons.push_back("gemv: one row; eight rows of b stream by at a time and the sums stay in L1");
+      return;
+    case GemmPlan::kDot:
+      e.kernel = "dot";
+      e.tile_rows = std::min(g.m, plan.block_m);
+      e.packs_a = plan.pack_a;
+      e.reasons.push_back(text("dot: both factors are contiguous along k and there are at most ", kDotRows,
+                               " rows, or 8 columns: b streams by in long runs, as it lies"));
+  }
+}
+
+}  // namespace
+
+GemmExplanation explain_gemm(const GemmArgs& args) {
+  GemmExplanation e;
+  const GemmKernels& kernels = gemm_kernels(args.device);
+  const bool is_double = args.dtype == DType::float64;
+  if (is_small(args, is_double ? DType::float64 : DType::float32)) {
+    is_double ? explain_small(kernels.f64, args, e) : explain_small(kernels.f32, args, e);
+  } else {
+    e.transposed = prefers_transposed(args);
+    if (e.transposed) e.reasons.push_back("transposed: c^T = b^T a^T, whose rows are the longer ones");
+    const GemmArgs g = canonical(args);
+    is_double ? explain_planned(kernels.f64, g, e) : explain_planned(kernels.f32, g, e);
+  }
+  e.threads = std::min<index>(num_threads(), e.tasks);
+  return e;
+}
+
+}  // namespace mlext

@@ -1,0 +1,103 @@
+"""What explain_gemm says is what a product does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlext as ml
+from mlext import functional as F
+
+# (m, n, k), transpose_b, the kernel, and whether panels of b are kept.
+CHOICES = [
+    ((8, 8, 8), False, "small", False),
+    ((64, 64, 64), False, "small", False),
+    ((1, 512, 512), True, "dot", False),
+    ((6, 512, 512), True, "dot", False),
+    ((500, 4, 512), True, "dot", False),
+    ((7, 512, 512), True, "tile", True),
+    ((512, 64, 512), True, "tile", True),
+    ((513, 64, 512), True, "tile", False),
+    ((7, 10, 20), True, "tile", False),
+    ((1, 512, 520), False, "gemv", False),
+    ((300, 300, 300), False, "tile", True),
+]
+
+
+@pytest.mark.parametrize(("shape", "transpose_b", "kernel", "keeps"), CHOICES)
+def test_the_choice_is_the_one_that_is_made(
+    shape: tuple[int, int, int], transpose_b: bool, kernel: str, keeps: bool
+) -> None:
+    m, n, k = shape
+    level = ml.get_isa()
+    if level.startswith("avx512"):
+        plan = ml.explain_gemm(m, n, k, transpose_b=transpose_b)
+        assert (plan.kernel, plan.keeps_b) == (kernel, keeps)
+    # At any level: panels are kept if and only if it says so.
+    plan = ml.explain_gemm(m, n, k, transpose_b=transpose_b)
+    x = ml.tensor(np.ones((m, k), np.float32))
+    w = ml.tensor(np.ones((n, k) if transpose_b else (k, n), np.float32))
+    counts = []
+    for _ in range(3):
+        before = ml.memory_stats()["allocations"]
+        F.linear(x, w) if transpose_b else F.matmul(x, w)
+        counts.append(ml.memory_stats()["allocations"] - before)
+    assert counts[1] - counts[2] == plan.keeps_b
+
+
+@pytest.mark.parametrize("dtype", ["float32", ml.float64, np.float16, "bfloat16"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (9, 48, 512), (1000, 1000, 1000), (5, 3, 4000), (4000, 3, 5)])
+def test_fields_are_sound(shape: tuple[int, int, int], dtype: Any) -> None:
+    m, n, k = shape
+    for batch in (1, 40):
+        for transposed in (False, True):
+            plan = ml.explain_gemm(m, n, k, dtype, transpose_a=transposed, transpose_b=not transposed, batch=batch)
+            assert (plan.m, plan.n, plan.k, plan.batch, plan.level) == (m, n, k, batch, ml.get_isa())
+            assert 1 <= plan.threads <= min(plan.tasks, ml.get_num_threads())
+            assert plan.tile[0] >= 1
+            assert plan.tile[1] >= 1
+            assert 1 <= plan.block_k <= k
+            assert not plan.keeps_b or plan.packs_b
+            assert plan.bound in ("arithmetic", "memory")
+            assert plan.seconds > 0
+            assert plan.reasons
+            for word in (plan.kernel, plan.dtype, "predicted", *plan.reasons):
+                assert word in str(plan)
+
+
+def test_more_work_takes_longer() -> None:
+    seconds = [ml.explain_gemm(n, n, n).seconds for n in (32, 128, 512, 2048)]
+    assert seconds == sorted(seconds)
+    one, three = (ml.explain_gemm(64, 64, 64, batch=batch).seconds for batch in (1, 3))
+    assert three >= 1.5 * one
+    assert ml.explain_gemm(512, 512, 512, "float64").seconds >= 1.8 * ml.explain_gemm(512, 512, 512).seconds
+
+
+def test_threads_take_parts_of_large_products_only() -> None:
+    before = ml.get_num_threads()
+    try:
+        ml.set_num_threads(2)
+        assert ml.explain_gemm(512, 512, 512).threads == 2
+        assert ml.explain_gemm(16, 16, 16).threads == 1
+        ml.set_num_threads(1)
+        assert ml.explain_gemm(512, 512, 512).threads == 1
+    finally:
+        ml.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        ((0, 4, 4), ValueError, "explain_gemm: argument 'm': expected at least 1, got 0"),
+        ((4, 4, -1), ValueError, "explain_gemm: argument 'k': expected at least 1, got -1"),
+        ((4, 2.0, 4), TypeError, "explain_gemm: argument 'n': expected an int, got float"),
+        ((True, 4, 4), TypeError, "explain_gemm: argument 'm': expected an int, got bool"),
+        ((4, 4, 4, "int8"), TypeError, "explain_gemm: argument 'dtype': expected a floating dtype, got int8"),
+        ((4, 4, 4, "float13"), TypeError, "explain_gemm: argument 'dtype': expected a dtype"),
+    ],
+)
+def test_what_it_refuses(arguments: tuple[Any, ...], error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        ml.explain_gemm(*arguments)
