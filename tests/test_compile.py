@@ -7,7 +7,7 @@ import pytest
 
 import mlext as ml
 import mlext.functional as F
-from mlext import losses, nn, optim
+from mlext import _C, losses, nn, optim
 
 OPTIMIZERS = {
     "sgd": lambda p: optim.SGD(p, lr=0.05, momentum=0.9),
@@ -279,6 +279,15 @@ def test_predict_replays_in_evaluation_mode():
     assert np.array_equal(model.predict(x), changed)
     assert np.array_equal(model.predict(x, batch_size=3), changed)
     assert np.array_equal(got, expected), "what was returned stays what it was"
+
+
+def test_predict_does_not_copy_large_inputs():
+    model = ml.nn.Linear(64, 8)
+    x = np.random.default_rng(0).standard_normal((8192, 64)).astype(np.float32)
+    large = model.predict(x)
+    assert _C.entry_count(vars(model)["_predictor"]) == 0
+    assert np.array_equal(large, model.predict(x, batch_size=1024))
+    assert _C.entry_count(vars(model)["_predictor"]) == 1
 
 
 def test_predict_sees_a_module_that_changes():

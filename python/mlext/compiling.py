@@ -24,6 +24,8 @@ R = TypeVar("R")
 MAX_CAPTURES = 64
 # As many batch shapes of one module are kept for predict().
 MAX_SHAPES = 16
+# Bytes. A replay copies its inputs, which at this size takes longer than running the layers one by one.
+LARGE_INPUT = 1 << 20
 
 
 class Input(Tensor):
@@ -167,7 +169,7 @@ class Predictor:
     def _miss(self, *inputs: Any) -> Any:
         module = self.module
         with module.evaluating():
-            if self.replayable and not _C.is_capturing() and not any(m._hooks for m in module.modules()):
+            if self.replayable and not _C.is_capturing() and self._is_worth_replaying(inputs):
                 if _C.entry_count(self.call) >= MAX_SHAPES:
                     _C.clear_entries(self.call)
                 try:
@@ -184,6 +186,10 @@ class Predictor:
                         recording.add_to(self.call, lambda: _same_but_training(recording))
                     return recording.result(lambda out: out.numpy())
             return _numpy(module(*inputs))
+
+    def _is_worth_replaying(self, inputs: tuple[Any, ...]) -> bool:
+        size = sum([x.nbytes for x in inputs if isinstance(x, (np.ndarray, Tensor))])
+        return size < LARGE_INPUT and not any(m._hooks for m in self.module.modules())
 
 
 def _same_but_training(recording: _Recording) -> bool:
