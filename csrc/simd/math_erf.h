@@ -49,12 +49,13 @@ MLEXT_INLINE Vec<T> erf(Vec<T> x) {
 // kCenter = c: 2^-27.4 on [1, 14.5] and 2^-54.1 on [1, 39], where x P underflows. A larger c would
 // need fewer coefficients but count the quotient's rounding errors up to twice; float's is one
 // whose first coefficient happens to be nearly a float. The square is kept as a pair: its rounding
-// error would be multiplied by up to 100 (750).
+// error would be multiplied by up to 100 (750). From kOne on P and its approximation by tanh round
+// to 1; x above it is taken for it, since a tail that underflows would cost more than all the rest.
 template <class T>
 struct NormalData;
 template <>
 struct NormalData<float> {
-  static constexpr float kMax = 14.5f, kMaxTanh = 11.5f;
+  static constexpr float kMax = 14.5f, kMaxTanh = 11.5f, kOne = 6.0f;
   static constexpr float kQ[] = {0x1.988454p-2f,   -0x1.10585ep-4f, 0x1.46d462p-7f,
                                  -0x1.375a98p-10f, 0x1.e11138p-14f, -0x1.0df4bap-17f};
   static constexpr float kCenter = 2.78125f;
@@ -66,7 +67,7 @@ struct NormalData<float> {
 };
 template <>
 struct NormalData<double> {
-  static constexpr double kMax = 39.0, kMaxTanh = 23.0;
+  static constexpr double kMax = 39.0, kMaxTanh = 23.0, kOne = 9.0;
   static constexpr double kQ[] = {0x1.9884533d43651p-2,   -0x1.1058377e2cf48p-4,  0x1.46d042976cc7dp-7,
                                   -0x1.37403f6c9b53dp-10, 0x1.e42b0d9c479c5p-14,  -0x1.3ce9015895d8dp-17,
                                   0x1.658ad95fda6ffp-21,  -0x1.622e564bb6c18p-25, 0x1.38dd5f9fdb0e7p-29,
@@ -107,14 +108,20 @@ MLEXT_INLINE Vec<T> normal_center(Vec<T> x) {
   return fma(x, polynomial(x * x, NormalData<T>::kQ), Vec<T>(T(0.5)));
 }
 
+// |x|, no more than what the lower or the upper tail needs.
+template <class T>
+MLEXT_INLINE Vec<T> tail_argument(Vec<T> x, T lower) {
+  return min(select(x > Vec<T>::zero(), Vec<T>(NormalData<T>::kOne), Vec<T>(lower)), abs(x));
+}
+
 // P(X < x).
 template <class T>
 MLEXT_INLINE Vec<T> normal_cdf(Vec<T> x) {
   using D = NormalData<T>;
-  const Vec<T> one(T(1)), center(D::kCenter), a = min(Vec<T>(D::kMax), abs(x));
+  const Vec<T> one(T(1)), center(D::kCenter), a = tail_argument(x, D::kMax);
   const auto [f, n] = exp_half_square(a);
   const Vec<T> inverse = one / (a + center);
-  const Vec<T> tail = scale(f * (polynomial((a - center) * inverse, D::kP) * inverse), n);
+  const Vec<T> tail = scale(!(x <= Vec<T>(-D::kMax)), f * (polynomial((a - center) * inverse, D::kP) * inverse), n);
   return select(a < one, normal_center(x), select(x > Vec<T>::zero(), one - tail, tail));
 }
 
@@ -124,10 +131,11 @@ MLEXT_INLINE Vec<T> normal_cdf(Vec<T> x) {
 template <class T>
 MLEXT_INLINE Vec<T> gelu(Vec<T> x) {
   using D = NormalData<T>;
-  const Vec<T> one(T(1)), a = min(Vec<T>(D::kMax), abs(x));
+  const Vec<T> one(T(1)), a = tail_argument(x, D::kMax);
   const auto [f, n] = exp_half_square(a);
   const Vec<T> u = a / (a + Vec<T>(D::kCenter));
-  const Vec<T> tail = scale(f * (polynomial(u + u - one, D::kP) * u), n);  // |x| P(X < -|x|)
+  // |x| P(X < -|x|)
+  const Vec<T> tail = scale(!(x <= Vec<T>(-D::kMax)), f * (polynomial(u + u - one, D::kP) * u), n);
   return select(a < one, x * normal_center(x), select(x > Vec<T>::zero(), x - tail, -tail));
 }
 
@@ -137,7 +145,7 @@ template <class T>
 MLEXT_INLINE Vec<T> gelu_tanh(Vec<T> x) {
   using V = Vec<T>;
   using D = NormalData<T>;
-  const V a = min(V(D::kMaxTanh), abs(x));
+  const V a = tail_argument(x, D::kMaxTanh);
   const auto square = two_product(a, a);
   const auto cubic = two_product(V(D::kC1), square.hi);
   auto w = two_sum(V(D::kC0), cubic.hi);
@@ -145,8 +153,9 @@ MLEXT_INLINE Vec<T> gelu_tanh(Vec<T> x) {
   auto v = two_product(a, w.hi);
   v.lo = fma(a, w.lo, v.lo);
   const auto [f, n] = exp_minus(v);
-  const V y = scale(copysign(a, x) * f / (V(T(1)) + scale(f, n)), n);
-  return select(x > V::zero(), x - y, y);
+  const V q = V(T(1)) + scale(f, max(V(T(-64)), n));
+  const V y = scale(!(x <= V(-D::kMaxTanh)), a * f / q, n);
+  return select(x > V::zero(), x - y, copysign(y, x));
 }
 
 }  // namespace mlext::MLEXT_LEVEL

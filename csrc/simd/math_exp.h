@@ -71,19 +71,19 @@ MLEXT_INLINE Vec<T> exp_polynomial(Vec<T> r) {
 template <class T>
 MLEXT_INLINE Vec<T> exp(Vec<T> x) {
   using D = ExpData<T>;
-  // Beyond the bounds the result is 0 or infinity anyway. x is the second operand so that NaN
-  // passes.
-  const auto [t, n, r] = reduce_exp(max(Vec<T>(D::kMin), min(Vec<T>(D::kMax), x)));
-  return scale(exp_polynomial(r), n);
+  // Beyond the bounds the result is 0 or infinity anyway. x is the second operand, and the
+  // comparison is the other way round, so that NaN passes.
+  const auto [t, n, r] = reduce_exp(min(Vec<T>(D::kMax), x));
+  return scale(!(x < Vec<T>(D::kMin)), exp_polynomial(r), n);
 }
 
 template <class T>
 MLEXT_INLINE Vec<T> exp2(Vec<T> x) {
   using D = ExpData<T>;
-  x = max(Vec<T>(D::kMin2), min(Vec<T>(D::kMax2), x));
+  x = min(Vec<T>(D::kMax2), x);
   const Vec<T> n = (x + Vec<T>(Vec<T>::kMagic)) - Vec<T>(Vec<T>::kMagic);
   const Vec<T> r = x - n;
-  return scale(fma(polynomial(r, D::kExp2), r, Vec<T>(T(1))), n);
+  return scale(!(x < Vec<T>(D::kMin2)), fma(polynomial(r, D::kExp2), r, Vec<T>(T(1))), n);
 }
 
 // e^x - 1 = 2^n (e^r - 1) + (2^n - 1). The reduction keeps the rounding error of r, which would
@@ -141,8 +141,9 @@ MLEXT_INLINE Vec<T> tanh(Vec<T> x) {
 template <class T>
 MLEXT_INLINE Vec<T> sigmoid(Vec<T> x) {
   const Vec<T> one(T(1));
-  const auto [t, n, r] = reduce_exp(max(Vec<T>(ExpData<T>::kMin), -abs(x)));
-  const Vec<T> z = scale(exp_polynomial(r), n);
+  const Vec<T> a = -abs(x);
+  const auto [t, n, r] = reduce_exp(a);
+  const Vec<T> z = scale(!(a < Vec<T>(ExpData<T>::kMin)), exp_polynomial(r), n);
   const Vec<T> limit = select(x < Vec<T>::zero(), z, one);
   return fma(-limit, z / (one + z), limit);
 }

@@ -81,6 +81,7 @@ struct Isa<float> : Portable<float, 64> {
   static MLEXT_INLINE Native round(Native a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT); }
   static MLEXT_INLINE Native floor(Native a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF); }
   static MLEXT_INLINE Native scale(Native a, Native n) { return _mm512_scalef_ps(a, n); }
+  static MLEXT_INLINE Native scale_where(MNative m, Native a, Native n) { return _mm512_maskz_scalef_ps(m, a, n); }
   static MLEXT_INLINE Native exponent(Native a) { return _mm512_getexp_ps(a); }
   static MLEXT_INLINE Native mantissa(Native a) { return _mm512_getmant_ps(a, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero); }
 
@@ -142,6 +143,7 @@ struct Isa<double> : Portable<double, 64> {
   static MLEXT_INLINE Native round(Native a) { return _mm512_roundscale_pd(a, _MM_FROUND_TO_NEAREST_INT); }
   static MLEXT_INLINE Native floor(Native a) { return _mm512_roundscale_pd(a, _MM_FROUND_TO_NEG_INF); }
   static MLEXT_INLINE Native scale(Native a, Native n) { return _mm512_scalef_pd(a, n); }
+  static MLEXT_INLINE Native scale_where(MNative m, Native a, Native n) { return _mm512_maskz_scalef_pd(m, a, n); }
   static MLEXT_INLINE Native exponent(Native a) { return _mm512_getexp_pd(a); }
   static MLEXT_INLINE Native mantissa(Native a) { return _mm512_getmant_pd(a, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero); }
   static MLEXT_INLINE INative shift_right_arithmetic(INative a, int n) {

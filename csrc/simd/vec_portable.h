@@ -237,6 +237,9 @@ struct Portable {
     const UNative half = as_unsigned(Isa<T>::shift_right_arithmetic(as_int(as_float(k)), 1));
     return a * power_of_two(half) * power_of_two(k - half);
   }
+  static MLEXT_INLINE Native scale_where(MNative m, Native a, Native n) {
+    return Isa<T>::select(m, scale(a, Isa<T>::select(m, n, Native{})), Native{});
+  }
   static MLEXT_INLINE Native power_of_two(UNative k) {
     constexpr int mantissa = sizeof(T) == 4 ? 23 : 52;
     constexpr UInt bias = sizeof(T) == 4 ? 127 : 1023;

@@ -14,8 +14,8 @@ MLEXT_INLINE C log_of(C x) {
 // exp of x <= 0: no upper bound to check.
 template <class T>
 MLEXT_INLINE Vec<T> exp_below(Vec<T> x) {
-  const auto [t, n, r] = reduce_exp(max(Vec<T>(ExpData<T>::kMin), x));
-  return scale(exp_polynomial(r), n);
+  const auto [t, n, r] = reduce_exp(x);
+  return scale(!(x < Vec<T>(ExpData<T>::kMin)), exp_polynomial(r), n);
 }
 
 // The type that sums and exponentials of S are computed in.
