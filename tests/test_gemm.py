@@ -401,3 +401,25 @@ def test_nothing_outside_the_arguments_is_touched(level: str, pages: list[Guarde
                     x = left.reshape(m, k) if kind_a == "dense" else left.reshape(k, m).T
                     y = right.reshape(k, n) if kind_b == "dense" else right.reshape(n, k).T
                     assert same(_C.matmul(x, y), expected)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "shape", [(1, 9, 64), (5, 30, 300), (6, 7, 2500), (20, 50, 40), (30, 97, 1100), (100, 200, 2100)]
+)
+def test_relu_in_a_tile_is_relu_afterwards(level: str, shape: tuple[int, int, int], dtype: type, bias: bool) -> None:
+    """Whichever kernel computes it, and only after the last block of k."""
+    m, n, k = shape
+    rng = np.random.default_rng(1)
+    x, w = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((n, k)).astype(dtype)
+    x[0, 0] = np.nan
+    x[-1] = 0
+    w[-1] = -np.abs(w[-1])  # sums of -0
+    b = rng.standard_normal(n).astype(dtype) if bias else None
+    for weight in (w, np.asfortranarray(w)):
+        plain = _C.linear(x, weight, b)
+        fused = _C.linear(x, weight, b, "relu")
+        np.testing.assert_array_equal(np.signbit(fused), np.signbit(_C.relu(plain)))
+        np.testing.assert_array_equal(fused, _C.relu(plain))
+        assert m == 1 or (fused == 0).any()

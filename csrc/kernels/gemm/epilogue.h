@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm/tile.h"
 #include "simd/math.h"
 #include "simd/vec.h"
 
@@ -9,12 +10,11 @@ namespace mlext::MLEXT_LEVEL {
 
 template <Activation kActivation, class T>
 MLEXT_INLINE Vec<T> activate(Vec<T> x) {
-  using W = Vec<T>;
   switch (kActivation) {
     case Activation::none:
       return x;
     case Activation::relu:
-      return select(x < W::zero(), W::zero(), x);  // NaN stays NaN
+      return relu(x);
     case Activation::sigmoid:
       return sigmoid(x);
     case Activation::tanh:

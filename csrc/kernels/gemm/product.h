@@ -138,6 +138,7 @@ struct Product {
     T* sums = task.sums + (n0 - column(task.p0)) * (task.m1 - task.m0) + (rows.begin - task.m0) * tile.cols;
     set_b(tile, next, step.k0, n0);
     set_out(tile, sums, step.k0 == 0, rows.begin, n0);
+    tile.relu = plan.direct && g.activation == Activation::relu && step.k0 + step.k == g.k;
     const bool tiles = plan.kernel == GemmPlan::kTile;
     const Split blocks = Split::of(rows.count, tiles ? kernels.max_rows[plan.panels.size(step.panel) - 1] : rows.count);
     next = next_panel(task, following, blocks.count);
