@@ -408,7 +408,7 @@ def test_nothing_outside_the_arguments_is_touched(level: str, pages: list[Guarde
 @pytest.mark.parametrize(
     "shape", [(1, 9, 64), (5, 30, 300), (6, 7, 2500), (20, 50, 40), (30, 97, 1100), (100, 200, 2100)]
 )
-def test_relu_in_a_tile_is_relu_afterwards(level: str, shape: tuple[int, int, int], dtype: type, bias: bool) -> None:
+def test_fused_relu_is_relu_afterwards(level: str, shape: tuple[int, int, int], dtype: type, bias: bool) -> None:
     """Whichever kernel computes it, and only after the last block of k."""
     m, n, k = shape
     rng = np.random.default_rng(1)

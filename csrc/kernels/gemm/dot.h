@@ -51,10 +51,8 @@ void dot_tile(const TileArgs<T>& g, index i, index rows, index j) {
   for (index r = 0; r < rows; ++r) {
     const T* in = g.in + (i + r) * g.in_row + j;
     T* out = g.out + (i + r) * g.out_row + j;
-    for (int c = 0; c < C; ++c) {
-      const T value = g.beta != 0 ? g.alpha * sum[r * C + c] + g.beta * in[c] : g.alpha * sum[r * C + c];
-      out[c] = g.relu && value < 0 ? T(0) : value;
-    }
+    for (int c = 0; c < C; ++c)
+      out[c] = g.beta != 0 ? g.alpha * sum[r * C + c] + g.beta * in[c] : g.alpha * sum[r * C + c];
   }
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "kernels/gemm/gemm.h"
-#include "kernels/gemm/tile.h"
 #include "simd/math.h"
 #include "simd/vec.h"
 
@@ -10,11 +9,12 @@ namespace mlext::MLEXT_LEVEL {
 
 template <Activation kActivation, class T>
 MLEXT_INLINE Vec<T> activate(Vec<T> x) {
+  using W = Vec<T>;
   switch (kActivation) {
     case Activation::none:
       return x;
     case Activation::relu:
-      return relu(x);
+      return select(x < W::zero(), W::zero(), x);  // NaN stays NaN
     case Activation::sigmoid:
       return sigmoid(x);
     case Activation::tanh:

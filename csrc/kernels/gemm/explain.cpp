@@ -56,7 +56,7 @@ void explain_tiles(const GemmArgs& g, const GemmPlan& plan, GemmExplanation& e) 
     e.reasons.push_back("packs b: panels stream from L2 in the order the tiles want them");
   }
   if (!plan.direct)
-    e.reasons.push_back("epilogue: sums wait in L2 for the bias of rows, the activation or the conversion");
+    e.reasons.push_back("epilogue: sums wait in L2 until they are complete, to be converted or scattered");
 }
 
 template <class T>

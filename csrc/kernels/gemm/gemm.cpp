@@ -95,7 +95,6 @@ void run_small(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
   tile.out_row = g.c_row;
   tile.in_row = g.bias_n != nullptr ? 0 : g.c_row;
   tile.alpha = static_cast<T>(g.alpha);
-  tile.relu = g.activation == Activation::relu;
   tile.beta = g.bias_n != nullptr ? T(1) : static_cast<T>(g.beta);
   index n0 = 0;
   for (index p = 0; p < panels.count; ++p) {

@@ -76,7 +76,7 @@ struct Ahead {
 };
 
 // One piece of C in the compute type T (float or double):
-//   out[i, j] = alpha * sum_k a[i, k] b[k, j] + beta * in[i, j], and with relu no less than 0 (NaN stays NaN)
+//   out[i, j] = alpha * sum_k a[i, k] b[k, j] + beta * in[i, j]
 // in and out have unit column stride; out may be in; in is not read when beta is 0; in_row = 0 adds one row (a bias) to
 // every row.
 template <class T>
@@ -91,11 +91,10 @@ struct TileArgs {
   T* out;
   index out_row;
   T alpha, beta;
-  bool relu;
   const Ahead* ahead;  // only for `stream_tile`: a list whose last entry counts more rows than there can be
 };
 
-// Moves a finished tile to C: v = tile + beta * c + bias_n + bias_m; pre = v; c = act(v).
+// Moves a finished tile to C, or is C itself: v = tile + beta * c + bias_n + bias_m; pre = v; c = act(v).
 template <class T>
 struct FinishArgs {
   index rows, cols;

@@ -62,7 +62,9 @@ struct GemmPlan {
   bool pack_a = false;
   bool pack_b = false;
   bool streams = false;  // B is packed and A has contiguous rows: what stream_tile takes
-  bool direct = false;   // micro-kernels write C; otherwise sums go through the epilogue
+  bool direct =
+      false;  // micro-kernels write C, where the epilogue, if any, finds it in L1; otherwise sums wait elsewhere
+  bool finish = false;  // there is an epilogue
   index block_k = 0;
   index block_m = 1;  // rows of the tallest micro-kernel call
   Split panels;       // of n, in units of `unit` columns
@@ -109,13 +111,10 @@ inline bool prefers_transposed(const GemmArgs& g) {
   return g.n <= 8 && g.m > g.n && g.a_row == 1 && g.a_col != 1;
 }
 
-// What micro-kernels do to their sums before they write them; the rest is for the epilogue.
-inline bool in_tile(Activation activation) { return activation == Activation::none || activation == Activation::relu; }
-
 // Small products take as long as planning them: everything in place, no plan, no copies, on this thread.
 inline bool is_small(const GemmArgs& g, DType dtype) {
   return static_cast<double>(g.m) * g.n * g.k <= kSmallProduct && g.dtype == dtype && g.out_dtype == dtype &&
-         g.b_col == 1 && g.c_col == 1 && g.batch_rank == 0 && in_tile(g.activation) && g.bias_m == nullptr &&
+         g.b_col == 1 && g.c_col == 1 && g.batch_rank == 0 && g.activation == Activation::none && g.bias_m == nullptr &&
          g.pre == nullptr && g.k != 0 && g.k <= kBlockK && (g.bias_n == nullptr || g.beta == 0) && !prefers_dot(g);
 }
 
@@ -167,8 +166,8 @@ inline void split_over_threads(GemmPlan& plan, const GemmArgs& g, index batches)
 template <class T>
 GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index batches) {
   GemmPlan plan;
-  plan.direct = g.c_col == 1 && g.out_dtype == kDTypeOf<T> && in_tile(g.activation) && g.pre == nullptr &&
-                g.bias_m == nullptr && (g.bias_n == nullptr || g.beta == 0);
+  plan.direct = g.c_col == 1 && g.out_dtype == kDTypeOf<T> && (g.bias_n == nullptr || g.beta == 0);
+  plan.finish = !plan.direct || g.activation != Activation::none || g.pre != nullptr || g.bias_m != nullptr;
   constexpr index kLongest = kBlockKBytes / sizeof(T);
   plan.block_k = Split::of(g.k, std::clamp(divide(kPackedBBytes / sizeof(T), g.n), kBlockK, kLongest)).size(0);
   if (prefers_dot(g)) {

@@ -138,22 +138,25 @@ struct Product {
     T* sums = task.sums + (n0 - column(task.p0)) * (task.m1 - task.m0) + (rows.begin - task.m0) * tile.cols;
     set_b(tile, next, step.k0, n0);
     set_out(tile, sums, step.k0 == 0, rows.begin, n0);
-    tile.relu = plan.direct && g.activation == Activation::relu && step.k0 + step.k == g.k;
     const bool tiles = plan.kernel == GemmPlan::kTile;
     const Split blocks = Split::of(rows.count, tiles ? kernels.max_rows[plan.panels.size(step.panel) - 1] : rows.count);
     next = next_panel(task, following, blocks.count);
-    run_panel(tile, rows, blocks, next, next_rows);
-    if (!plan.direct && step.k0 + step.k == g.k) finish(sums, rows, n0, tile.cols);
+    const bool finishes = plan.finish && step.k0 + step.k == g.k;
+    run_panel(tile, rows, blocks, next, next_rows, n0, finishes && plan.direct);
+    if (finishes && !plan.direct) finish(sums, tile.cols, rows.begin, rows.count, n0, tile.cols);
   }
 
   void run_panel(TileArgs<T>& tile, const ChunkRows<T>& rows, const Split& blocks, NextPanel<T>& next,
-                 ChunkRows<T>& next_rows) const {
+                 ChunkRows<T>& next_rows, index n0, bool finishes) const {
     tile.a = rows.a();
     tile.a_row = rows.a_row();
     tile.a_col = rows.a_col();
     tile.rows = rows.count;
-    if (plan.kernel == GemmPlan::kDot) return kernels.dot(tile);
-    if (plan.kernel == GemmPlan::kGemv) return kernels.gemv(tile);
+    if (plan.kernel != GemmPlan::kTile) {
+      (plan.kernel == GemmPlan::kDot ? kernels.dot : kernels.gemv)(tile);
+      if (finishes) finish(tile.out, tile.out_row, rows.begin, rows.count, n0, tile.cols);
+      return;
+    }
     const index vectors = ceil_div(tile.cols, kernels.lanes), row_bytes = vectors * kernels.lanes * index{sizeof(T)};
     const bool partial = tile.cols != vectors * kernels.lanes;
     for (index i = 0; i < blocks.count; ++i) {
@@ -170,6 +173,7 @@ struct Product {
       } else {
         (tile.a_col == 1 ? kernels.row_tile : kernels.tile)[partial][vectors - 1][tile.rows - 1](tile);
       }
+      if (finishes) finish(tile.out, tile.out_row, rows.begin + blocks.begin(i), tile.rows, n0, tile.cols);
       next.pack();
       next_rows.pack();
       tile.a += tile.rows * tile.a_row;
@@ -200,21 +204,22 @@ struct Product {
     }
   }
 
-  void finish(const T* sums, const ChunkRows<T>& rows, index n0, index cols) const {
+  // The epilogue over rows m0 and columns n0 of C; with plan.direct the sums are there and hold beta * C and bias_n.
+  void finish(const T* sums, index sums_row, index m0, index rows, index n0, index cols) const {
     FinishArgs<T> f;
-    f.rows = rows.count;
+    f.rows = rows;
     f.cols = cols;
     f.tile = sums;
-    f.tile_row = cols;
+    f.tile_row = sums_row;
     f.out_dtype = g.out_dtype;
-    const index offset = rows.begin * g.c_row + n0 * g.c_col;
+    const index offset = m0 * g.c_row + n0 * g.c_col;
     f.c = at(c, g.out_dtype, offset);
     f.pre = pre != nullptr ? at(pre, g.out_dtype, offset) : nullptr;
     f.c_row = g.c_row;
     f.c_col = g.c_col;
-    f.beta = beta;
+    f.beta = plan.direct ? T(0) : beta;
     f.bias_n = bias_n != nullptr && beta != 0 ? bias_n + n0 : nullptr;
-    f.bias_m = bias_m != nullptr ? bias_m + rows.begin : nullptr;
+    f.bias_m = bias_m != nullptr ? bias_m + m0 : nullptr;
     f.activation = g.activation;
     kernels.finish(f);
   }

@@ -18,12 +18,6 @@ struct TileShape {
   }
 };
 
-// max() passes its second operand where one is NaN.
-template <class T>
-MLEXT_INLINE Vec<T> relu(Vec<T> x) {
-  return max(Vec<T>::zero(), x);
-}
-
 // Cache lines of a row of V vectors.
 inline constexpr index kLine = 64;
 template <class T, int V>
@@ -58,15 +52,6 @@ MLEXT_INLINE void scale_and_add(const TileArgs<T>& g, Vec<T> (&acc)[R][V]) {
 }
 
 template <class T, int R, int V>
-MLEXT_INLINE void apply_relu(Vec<T> (&acc)[R][V]) {
-#pragma GCC unroll 32
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) acc[r][v] = relu(acc[r][v]);
-  }
-}
-
-template <class T, int R, int V>
 MLEXT_INLINE void clear(Vec<T> (&acc)[R][V]) {
 #pragma GCC unroll 32
   for (int r = 0; r < R; ++r) {
@@ -94,7 +79,6 @@ template <class T, int R, int V, bool kPartial>
 MLEXT_INLINE void finish_tile(const TileArgs<T>& g, Vec<T> (&acc)[R][V]) {
   constexpr index N = Vec<T>::N;
   scale_and_add<T, R, V, kPartial>(g, acc);
-  if (g.relu) apply_relu(acc);
   T* out = g.out;
   const index out_row = g.out_row, last = g.cols - (V - 1) * N;
 #pragma GCC unroll 32
@@ -176,7 +160,6 @@ void gemv(const TileArgs<T>& g) {
     const index lanes = n - j < N ? n - j : N;
     W value = alpha * W::load(sum + j);
     if (add) value = fma(beta, W::load(g.in + j, lanes), value);
-    if (g.relu) value = relu(value);
     value.store(g.out + j, lanes);
   }
 }
