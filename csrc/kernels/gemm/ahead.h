@@ -41,10 +41,9 @@ struct NextPanel {
   const GemmTypeKernels<T>* kernels;
   const GemmArgs* args;
   const void* from;
-  T* to;  // null if it is packed already
-  const T* b;
+  const T* b;  // where it is when packed
+  T* to;       // the same, or null if an earlier chunk of rows or call packed it: only bring it near
   index width, k, cols, slice;
-  bool packed;  // by an earlier chunk of rows or call: only bring it near
   index done = 0;
 
   const void* source() const { return at(from, args->dtype, done * args->b_row); }
@@ -52,7 +51,7 @@ struct NextPanel {
   void announce(AheadList& list) const {
     const index size = item_size(args->dtype);
     list.add(b + done * width, width * static_cast<index>(sizeof(T)), next());
-    if (packed) return;
+    if (to == nullptr) return;
     if (args->b_col == 1) {
       list.add(source(), args->b_row * size, next());
     } else if (args->b_row == 1) {
@@ -61,7 +60,9 @@ struct NextPanel {
   }
   void pack() {
     if (done == k) return;
-    if (!packed) kernels->pack(args->dtype, source(), args->b_row, args->b_col, next(), cols, to + done * width, width);
+    if (to != nullptr) {
+      kernels->pack(args->dtype, source(), args->b_row, args->b_col, next(), cols, to + done * width, width);
+    }
     done += next();
   }
 };

@@ -17,15 +17,14 @@ constexpr index kKeptRows = 512;
 
 // Where a panel begins: block of k after block of k, and in each of them panel after panel.
 inline index kept_panel(const GemmPlan& plan, index k0, index k, index panel) {
-  const index columns = plan.panels.begin(plan.panels.count) * plan.unit;
-  return k0 * columns + k * plan.panels.begin(panel) * plan.unit;
+  return k0 * plan.column(plan.panels.count) + k * plan.column(panel);
 }
 
 template <class T>
 void pack_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const GemmPlan& plan, T* to) {
   parallel_for(plan.panels.count, 1, [&](index begin, index end) {
     for (index panel = begin; panel < end; ++panel) {
-      const index n0 = plan.panels.begin(panel) * plan.unit, width = plan.panels.size(panel) * plan.unit;
+      const index n0 = plan.column(panel), width = plan.column(panel + 1) - n0;
       for (index k0 = 0; k0 < g.k; k0 += plan.block_k) {
         const index k = std::min(plan.block_k, g.k - k0);
         const void* from = at(g.b, g.dtype, k0 * g.b_row + n0 * g.b_col);
@@ -38,7 +37,7 @@ void pack_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const Gem
 
 template <class T>
 index kept_bytes(const GemmArgs& g, const GemmPlan& plan) {
-  return plan.panels.begin(plan.panels.count) * plan.unit * g.k * static_cast<index>(sizeof(T));
+  return plan.column(plan.panels.count) * g.k * static_cast<index>(sizeof(T));
 }
 template <class T>
 bool worth_keeping(const GemmArgs& g, const GemmPlan& plan) {

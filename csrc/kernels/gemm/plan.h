@@ -74,6 +74,7 @@ struct GemmPlan {
   index group = 1;  // panels of a task
 
   index panel_width() const { return panels.size(0) * unit; }
+  index column(index panel) const { return panels.begin(panel) * unit; }  // of all, idle lanes included
   index row_tasks(const GemmArgs& g) const { return ceil_div(g.m, rows); }
   index panel_tasks() const { return ceil_div(panels.count, group); }
 };

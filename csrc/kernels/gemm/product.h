@@ -55,10 +55,10 @@ struct Product {
     index turn;   // of packed_a
   };
 
-  index column(index panel) const { return std::min(plan.panels.begin(panel) * plan.unit, g.n); }
+  index column(index panel) const { return std::min(plan.column(panel), g.n); }
 
   void run_task(index m0, index m1, index p0, index p1) const {
-    const index height = m1 - m0, columns = (plan.panels.begin(p1) - plan.panels.begin(p0)) * plan.unit;
+    const index height = m1 - m0, columns = plan.column(p1) - plan.column(p0);
     const Split blocks = Split::of(height, plan.block_m), chunks = Split::of(blocks.count, plan.chunk);
     Task task{m0, m1, p0, p1, blocks, chunks, nullptr, nullptr, (chunks.count > 1 ? p1 - p0 : 1) + 1, nullptr, 0, 0};
     if (!plan.direct) task.sums = scratch<T>(kSlotSums, height * columns);
@@ -117,16 +117,14 @@ struct Product {
   }
 
   NextPanel<T> next_panel(const Task& task, const Step& step, index calls) const {
-    if (!plan.pack_b || step.panel == task.p1) return {&kernels, &g, nullptr, nullptr, nullptr, 0, 0, 0, 1, false};
+    if (!plan.pack_b || step.panel == task.p1) return {&kernels, &g, nullptr, nullptr, nullptr, 0, 0, 0, 1};
     const index width = plan.panels.size(step.panel) * plan.unit, n0 = column(step.panel);
+    const index cols = column(step.panel + 1) - n0;
     const index slice = (ceil_div(step.k, calls) + 15) / 16 * 16;  // whole cache lines if k is contiguous
-    if (kept_b != nullptr) {
-      const T* b = kept_b + kept_panel(plan, step.k0, step.k, step.panel);
-      return {&kernels, &g, nullptr, nullptr, b, width, step.k, column(step.panel + 1) - n0, slice, true};
-    }
-    T* to = task.packed_b + step.slot * plan.block_k * plan.panel_width();
     const void* from = at(b, g.dtype, step.k0 * g.b_row + n0 * g.b_col);
-    return {&kernels, &g, from, to, to, width, step.k, column(step.panel + 1) - n0, slice, step.chunk > 0};
+    T* slot = kept_b == nullptr ? task.packed_b + step.slot * plan.block_k * plan.panel_width() : nullptr;
+    const T* panel = kept_b == nullptr ? slot : kept_b + kept_panel(plan, step.k0, step.k, step.panel);
+    return {&kernels, &g, from, panel, step.chunk > 0 ? nullptr : slot, width, step.k, cols, slice};
   }
 
   void run_step(const Task& task, const Step& step, const Step& following, const ChunkRows<T>& rows, NextPanel<T>& next,
