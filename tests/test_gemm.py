@@ -26,14 +26,6 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-@pytest.fixture(params=_C.levels())
-def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = _C.get_isa()
-    _C.set_isa(request.param)
-    yield request.param
-    _C.set_isa(before)
-
-
 @pytest.fixture
 def threads() -> Iterator[Callable[[int], None]]:
     before = _C.get_num_threads()

@@ -9,18 +9,9 @@ import pytest
 
 from mlext import _C
 
-LEVELS = _C.levels()
 FLOATS = [np.float32, np.float64, np.float16]
 UNIT = {np.float32: 2.0**-24, np.float64: 2.0**-53, np.float16: 2.0**-11}
 SIZES = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 65, 129, 4095, 4097, 20_000]
-
-
-@pytest.fixture(params=LEVELS)
-def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = _C.get_isa()
-    _C.set_isa(request.param)
-    yield request.param
-    _C.set_isa(before)
 
 
 # ---- the formulas --------------------------------------------------------------------------------

@@ -57,20 +57,14 @@ def expect_fresh(x: ml.Tensor, weight: ml.Tensor) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("level", _C.levels())
 def test_bits_do_not_depend_on_what_was_kept(level: str, shape: tuple[int, int, int], dtype: str) -> None:
     m, n, k = shape
     rng = np.random.default_rng(0)
     x, w, b = (ml.tensor(draw(rng, *s), dtype=dtype) for s in ((m, k), (n, k), (n,)))
-    before = _C.get_isa()
-    _C.set_isa(level)
-    try:
-        results = [bits(F.linear(x, w, b, activation="relu")) for _ in range(4)]
-        products = [bits(x @ w.T) for _ in range(4)]
-        inner = ml.tensor(draw(rng, k, n), dtype=dtype)
-        others = [bits(x @ inner) for _ in range(4)]
-    finally:
-        _C.set_isa(before)
+    results = [bits(F.linear(x, w, b, activation="relu")) for _ in range(4)]
+    products = [bits(x @ w.T) for _ in range(4)]
+    inner = ml.tensor(draw(rng, k, n), dtype=dtype)
+    others = [bits(x @ inner) for _ in range(4)]
     for found in (results, products, others):
         assert found == [found[0]] * 4
 

@@ -8,21 +8,12 @@ import pytest
 
 from mlext import _C
 
-LEVELS = _C.levels()
 FLOATS = [np.float32, np.float64, np.float16]
 INTEGERS = [np.int8, np.uint8, np.int32, np.int64, np.bool_]
 # Unit roundoff of what a sum is kept in, and of what it is returned in.
 SUM_UNIT = {np.float32: 2.0**-24, np.float64: 2.0**-53, np.float16: 2.0**-24}
 OUT_UNIT = {np.float32: 2.0**-24, np.float64: 2.0**-53, np.float16: 2.0**-11}
 SIZES = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 511, 513, 2047, 2049, 4099]
-
-
-@pytest.fixture(params=LEVELS)
-def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = _C.get_isa()
-    _C.set_isa(request.param)
-    yield request.param
-    _C.set_isa(before)
 
 
 def normal(*shape: int, dtype: Any = np.float32, seed: int = 0) -> np.ndarray:

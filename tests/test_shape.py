@@ -7,16 +7,7 @@ import pytest
 
 from mlext import _C
 
-LEVELS = _C.levels()
 DTYPES = [np.float32, np.float64, np.float16, np.int8, np.uint8, np.int32, np.int64, np.bool_]
-
-
-@pytest.fixture(params=LEVELS)
-def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = _C.get_isa()
-    _C.set_isa(request.param)
-    yield request.param
-    _C.set_isa(before)
 
 
 def tensor(x: Any, dtype: Any = None) -> _C.Array:

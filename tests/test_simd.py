@@ -23,11 +23,6 @@ from _simd_tools import (
 from mlext import _C
 
 
-@pytest.fixture(params=LEVELS)
-def level(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def sample(dtype: Any, n: int, seed: int) -> Array:
     rng = np.random.default_rng(seed)
     special = special_values(dtype)

@@ -8,20 +8,11 @@ import pytest
 
 from mlext import _C
 
-LEVELS = _C.levels()
 FLOATS = [np.float32, np.float64, np.float16]
 # Relative and absolute error of one result.
 RTOL = {np.float32: 4e-6, np.float64: 1e-14, np.float16: 2.0**-10}
 ATOL = {np.float32: 1.2e-7, np.float64: 1e-15, np.float16: 2.0**-24}
 SIZES = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 511, 1000, 2049]
-
-
-@pytest.fixture(params=LEVELS)
-def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = _C.get_isa()
-    _C.set_isa(request.param)
-    yield request.param
-    _C.set_isa(before)
 
 
 def normal(*shape: int, dtype: Any = np.float32, seed: int = 0) -> np.ndarray:

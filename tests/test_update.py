@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,17 +7,8 @@ import pytest
 
 from mlext import _C
 
-LEVELS = _C.levels()
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 Arrays = list[np.ndarray]
-
-
-@pytest.fixture(params=LEVELS)
-def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = _C.get_isa()
-    _C.set_isa(request.param)
-    yield request.param
-    _C.set_isa(before)
 
 
 def tensor(x: Any, dtype: Any = None) -> _C.Array:
