@@ -74,8 +74,8 @@ MUTATIONS = [
     # Tiles lower than the lowest stream_tile go to it.
     (
         "csrc/kernels/gemm/product.h",
-        "missing < kStreamHeights",
-        "missing <= kStreamHeights",
+        "missing < kTallHeights",
+        "missing <= kTallHeights",
         "test_gemm.py",
     ),
     # The next chunk of rows reads packed panels from one slot too early.
@@ -85,6 +85,14 @@ MUTATIONS = [
         "task.slots - panels",
         "test_gemm.py",
     ),
+    # A panel that is packed on the way: its last steps of k are not, and it is read with the stride of B.
+    (
+        "csrc/kernels/gemm/row_tile.h",
+        "kPanel == Panel::streamed ? Panel::at_hand : kPanel",
+        "Panel::at_hand",
+        "test_gemm.py",
+    ),
+    ("csrc/kernels/gemm/compact.h", "tile.b_row = vectors * kernels.lanes", "tile.b_row = g.b_row", "test_gemm.py"),
     # The second block of k forgets the first.
     ("csrc/kernels/gemm/product.h", ": T(0)) : T(1);", ": T(0)) : T(0);", "test_gemm.py"),
     # An activation between two blocks of k; rows of a later block of rows get the bias of the first.

@@ -12,8 +12,8 @@ from mlext import functional as F
 
 # (m, n, k), transpose_b, the kernel, and whether panels of b are kept.
 CHOICES = [
-    ((8, 8, 8), False, "small", False),
-    ((64, 64, 64), False, "small", False),
+    ((8, 8, 8), False, "compact", False),
+    ((64, 64, 64), False, "compact", False),
     ((1, 512, 512), True, "dot", False),
     ((6, 512, 512), True, "dot", False),
     ((500, 4, 512), True, "dot", False),

@@ -84,6 +84,18 @@ def test_every_remainder_is_exact(level: str, dtype: Any) -> None:
                 assert same(_C.matmul(a, b), a @ b), (rows, cols, depth)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_panels_packed_on_the_way_are_exact(level: str, dtype: Any) -> None:
+    # B too large for L1, and many rows: the first tile of a panel packs it, with what remains of four steps of k.
+    rng = np.random.default_rng(15)
+    for m in (19, 20, 29, 43, 50):
+        for n, k in ((64, 161), (70, 160), (97, 129), (128, 90), (139, 83)):
+            for batch in ((), (3,)):
+                a, b = integers(rng, (*batch, m, k), dtype), integers(rng, (*batch, k, n), dtype)
+                assert same(_C.matmul(a, b), a @ b), (m, n, k)
+                assert same(_C.matmul(layout(a, "padded"), layout(b, "padded")), a @ b), (m, n, k)
+
+
 @pytest.mark.parametrize("kind_a", ["dense", "transposed", "padded", "strided", "reversed"])
 @pytest.mark.parametrize("kind_b", ["dense", "transposed", "padded", "strided", "reversed"])
 def test_every_layout_is_exact(level: str, kind_a: str, kind_b: str) -> None:
@@ -190,7 +202,7 @@ def test_nan_and_infinity_propagate(level: str) -> None:
 
 def test_alpha_and_beta(level: str) -> None:
     rng = np.random.default_rng(7)
-    for m, n, k in ((3, 4, 5), (20, 100, 7), (80, 90, 1100), (1, 200, 600), (5, 3, 600)):
+    for m, n, k in ((3, 4, 5), (20, 100, 7), (80, 90, 130), (80, 90, 1100), (1, 200, 600), (5, 3, 600)):
         for kind in ("dense", "transposed"):
             a, b, c = integers(rng, (m, k)), integers(rng, (k, n)), integers(rng, (m, n))
             got = _C.gemm(a, layout(b, kind), layout(c, kind), -2.0, 3.0)
@@ -351,7 +363,8 @@ def test_bias_with_stride(level: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("m", "n", "k"), [(300, 300, 300), (1, 5000, 700), (16, 1100, 1024), (2000, 20, 600), (50, 60, 9000)]
+    ("m", "n", "k"),
+    [(300, 300, 300), (1, 5000, 700), (16, 1100, 1024), (2000, 20, 600), (50, 60, 9000), (150, 130, 100)],
 )
 @pytest.mark.parametrize("kind", ["dense", "transposed"])
 def test_bits_do_not_depend_on_threads(threads: Callable[[int], None], kind: str, m: int, n: int, k: int) -> None:
@@ -398,7 +411,7 @@ def test_nothing_outside_the_arguments_is_touched(level: str, pages: list[Guarde
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    "shape", [(1, 9, 64), (5, 30, 300), (6, 7, 2500), (20, 50, 40), (30, 97, 1100), (100, 200, 2100)]
+    "shape", [(1, 9, 64), (5, 30, 300), (6, 7, 2500), (20, 50, 40), (40, 97, 130), (30, 97, 1100), (100, 200, 2100)]
 )
 def test_fused_relu_is_relu_afterwards(level: str, shape: tuple[int, int, int], dtype: type, bias: bool) -> None:
     """Whichever kernel computes it, and only after the last block of k."""

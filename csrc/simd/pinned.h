@@ -60,6 +60,16 @@ MLEXT_INLINE Vec<T> load_pinned(const char* base, index stride) {
 #endif
 }
 
+// x, kOffset bytes behind base.
+template <class T, int kOffset>
+MLEXT_INLINE void store_pinned(char* base, Vec<T> x) {
+#if MLEXT_PINNED
+  asm volatile("vmovups %1, %c2(%0)" : : "r"(base), "v"(x.v), "i"(kOffset) : "memory");
+#else
+  x.store(reinterpret_cast<T*>(base + kOffset));
+#endif
+}
+
 // The element there, in all lanes.
 template <class T, int kOffset, int kStrides>
 MLEXT_INLINE Vec<T> broadcast_pinned(const char* base, index stride) {

@@ -23,8 +23,8 @@ class GemmPlan:
     level, threads : str, int
         The ISA level, and how many threads take part.
     kernel : str
-        ``"small"`` (in place, at once), ``"tile"`` (blocked and packed), ``"dot"`` (dot products along k) or
-        ``"gemv"`` (one row).
+        ``"compact"`` (all of it in L2), ``"tile"`` (blocked and packed), ``"dot"`` (dot products along k) or ``"gemv"``
+        (one row).
     transposed : bool
         Whether the transposed product is computed; what follows then describes that one.
     tile : tuple of int
@@ -151,7 +151,7 @@ def _predict(m: int, n: int, k: int, batch: int, found: dict[str, Any]) -> tuple
     moved = size * batch * (m * k + k * n + m * n)
     if found["packs_a"]:
         moved += 2 * computed * batch * m * k
-    if found["packs_b"] and not found["keeps_b"]:
+    if found["packs_b"] and not found["keeps_b"] and found["kernel"] != "compact":
         moved += 2 * computed * batch * k * n
     memory = 1e-9 * moved / (peak["gbytes"] * share)
     return max((arithmetic, "arithmetic"), (memory, "memory"))

@@ -7,15 +7,9 @@
 #include "core/dtype.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/plan.h"
+#include "kernels/gemm/walk.h"
 
 namespace mlext::gemm_detail {
-
-inline const void* at(const void* base, DType dtype, index elements) {
-  return static_cast<const char*>(base) + elements * item_size(dtype);
-}
-inline void* at(void* base, DType dtype, index elements) {
-  return static_cast<char*>(base) + elements * item_size(dtype);
-}
 
 // What to bring near during one micro-kernel call (Ahead), as a list that a stream_tile runs down.
 class AheadList {

@@ -22,16 +22,17 @@ double idle_lanes(index n, index lanes) {
   return static_cast<double>(ceil_div(n, lanes) * lanes) / static_cast<double>(n);
 }
 
-template <class T>
-void explain_small(const GemmTypeKernels<T>& kernels, const GemmArgs& g, GemmExplanation& e) {
-  const Split panels = split_columns(kernels, g.n), blocks = Split::of(g.m, kernels.max_rows[panels.size(0) - 1]);
-  e.kernel = "small";
+void explain_compact(const GemmArgs& g, const Split& panels, index lanes, index block_m, GemmExplanation& e) {
+  const Split blocks = Split::of(g.m, block_m);
+  e.kernel = "compact";
   e.tile_rows = blocks.size(0);
-  e.tile_cols = panels.size(0) * kernels.lanes;
+  e.tile_cols = std::min(g.n, panels.size(0) * lanes);
   e.block_k = g.k;
-  e.waste = idle_lanes(g.n, kernels.lanes);
-  e.reasons.push_back(text("small: at most ", static_cast<index>(kSmallProduct),
-                           " multiplications, where a plan, copies and threads cost more than they save"));
+  e.waste = idle_lanes(g.n, lanes);
+  e.packs_b = compact_packs(g, blocks.count);
+  e.reasons.push_back(text("compact: at most ", static_cast<index>(kSmallProduct), " multiplications, or at most ",
+                           kCompactBytes, " bytes in a, b and c: L2 holds them, nothing is copied ahead"));
+  if (e.packs_b) e.reasons.push_back("packs b: the first tile of a panel leaves it packed for the others, at no cost");
 }
 
 template <class T>
@@ -46,7 +47,7 @@ void explain_tiles(const GemmArgs& g, const GemmPlan& plan, GemmExplanation& e) 
                                        : "packs a: its rows lie so far apart that few sets of the L1 cache hold them");
   }
   e.packs_b = plan.pack_b;
-  e.keeps_b = plan.pack_b && worth_keeping<T>(g, plan);
+  e.keeps_b = worth_keeping<T>(g, plan);
   if (!plan.pack_b) {
     e.reasons.push_back(text("b in place: it is at most ", kInPlaceBytes, " bytes, or few rows read it"));
   } else if (e.keeps_b) {
@@ -60,6 +61,12 @@ void explain_tiles(const GemmArgs& g, const GemmPlan& plan, GemmExplanation& e) 
 }
 
 template <class T>
+void explain_at_once(const GemmTypeKernels<T>& kernels, const GemmArgs& g, GemmExplanation& e) {
+  const Split panels = compact_panels(kernels, g);
+  explain_compact(g, panels, kernels.lanes, kernels.max_rows[panels.size(0) - 1], e);
+}
+
+template <class T>
 void explain_planned(const GemmTypeKernels<T>& kernels, const GemmArgs& g, GemmExplanation& e) {
   const index batches = batch_count(g);
   const GemmPlan plan = make_plan(kernels, g, batches);
@@ -68,6 +75,7 @@ void explain_planned(const GemmTypeKernels<T>& kernels, const GemmArgs& g, GemmE
   e.tasks = batches * plan.row_tasks(g) * plan.panel_tasks();
   e.tile_cols = std::min(g.n, plan.panel_width());
   e.waste = idle_lanes(plan.kernel == GemmPlan::kDot ? g.k : g.n, kernels.lanes);
+  if (plan.compact) return explain_compact(g, plan.panels, kernels.lanes, plan.block_m, e);
   switch (plan.kernel) {
     case GemmPlan::kTile:
       e.kernel = "tile";
@@ -92,8 +100,8 @@ GemmExplanation explain_gemm(const GemmArgs& args) {
   GemmExplanation e;
   const GemmKernels& kernels = gemm_kernels(args.device);
   const bool is_double = args.dtype == DType::float64;
-  if (is_small(args, is_double ? DType::float64 : DType::float32)) {
-    is_double ? explain_small(kernels.f64, args, e) : explain_small(kernels.f32, args, e);
+  if (runs_at_once(args)) {
+    is_double ? explain_at_once(kernels.f64, args, e) : explain_at_once(kernels.f32, args, e);
   } else {
     e.transposed = prefers_transposed(args);
     if (e.transposed) e.reasons.push_back("transposed: c^T = b^T a^T, whose rows are the longer ones");

@@ -10,7 +10,7 @@ namespace mlext {
 
 // What gemm() would do: of `args` all but the addresses counts, and b_home is taken to be there.
 struct GemmExplanation {
-  const char* kernel = "";  // small, tile, dot or gemv
+  const char* kernel = "";  // compact, tile, dot or gemv
   bool transposed = false;  // the rest describes C^T = B^T A^T
   index tile_rows = 0, tile_cols = 0, block_k = 0, chunk_rows = 0;
   bool packs_a = false, packs_b = false, keeps_b = false;

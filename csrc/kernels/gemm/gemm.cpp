@@ -1,4 +1,4 @@
-// Driver of the matrix product: small ones at once, others by plan (plan.h) and in tasks (product.h).
+// Driver of the matrix product: compact ones of little work at once, others by plan (plan.h) and in tasks (compact.h, product.h).
 #include "kernels/gemm/gemm.h"
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include "core/isa.h"
 #include "core/parallel.h"
 #include "core/scratch.h"
+#include "kernels/gemm/compact.h"
 #include "kernels/gemm/plan.h"
 #include "kernels/gemm/product.h"
 
@@ -48,7 +49,7 @@ void run(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
   const auto [bias_n, bias_m] = widen_biases(kernels, g);
   // With k = 0 the sum is 0 whatever alpha is, and 0 * infinity must not get in.
   const T alpha = g.k == 0 ? T(0) : static_cast<T>(g.alpha);
-  const BufferRef kept = plan.pack_b ? kept_panels(kernels, g, plan) : BufferRef();
+  const BufferRef kept = kept_panels(kernels, g, plan);
   const Product<T> whole{kernels,
                          g,
                          plan,
@@ -79,43 +80,18 @@ void run(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
         product.c = at(g.c, g.out_dtype, c_offset);
         if (g.pre != nullptr) product.pre = at(g.pre, g.out_dtype, c_offset);
       }
-      product.run_task(m0, std::min(m0 + plan.rows, g.m), p0, std::min(p0 + plan.group, plan.panels.count));
+      product.run(m0, std::min(m0 + plan.rows, g.m), p0, std::min(p0 + plan.group, plan.panels.count));
     }
   });
 }
 
 template <class T>
-void run_small(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
-  const Split panels = split_columns(kernels, g.n), blocks = Split::of(g.m, kernels.max_rows[panels.size(0) - 1]);
-  TileArgs<T> tile;
-  tile.k = g.k;
-  tile.a_row = g.a_row;
-  tile.a_col = g.a_col;
-  tile.b_row = g.b_row;
-  tile.out_row = g.c_row;
-  tile.in_row = g.bias_n != nullptr ? 0 : g.c_row;
-  tile.alpha = static_cast<T>(g.alpha);
-  tile.beta = g.bias_n != nullptr ? T(1) : static_cast<T>(g.beta);
-  index n0 = 0;
-  for (index p = 0; p < panels.count; ++p) {
-    const index vectors = panels.size(p);
-    tile.cols = std::min(vectors * kernels.lanes, g.n - n0);
-    tile.a = static_cast<const T*>(g.a);
-    tile.b = static_cast<const T*>(g.b) + n0;
-    tile.out = static_cast<T*>(g.c) + n0;
-    tile.in = g.bias_n != nullptr ? static_cast<const T*>(g.bias_n) + n0 : tile.out;
-    const bool partial = tile.cols != vectors * kernels.lanes;
-    const auto& entry = (g.a_col == 1 ? kernels.row_tile : kernels.tile)[partial][vectors - 1];
-    for (index i = 0; i < blocks.count; ++i) {
-      const index rows = blocks.size(i);
-      tile.rows = rows;
-      entry[rows - 1](tile);
-      tile.a += rows * tile.a_row;
-      tile.in += rows * tile.in_row;
-      tile.out += rows * tile.out_row;
-    }
-    n0 += tile.cols;
-  }
+void run_at_once(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
+  const Split panels = compact_panels(kernels, g);
+  const CompactProduct<T> product{
+      kernels, g, static_cast<const T*>(g.a), static_cast<const T*>(g.b), static_cast<T*>(g.c), static_cast<T*>(g.pre),
+      panels};
+  product.run(0, g.m, 0, panels.count);
 }
 
 }  // namespace
@@ -123,8 +99,8 @@ void run_small(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
 void gemm(const GemmArgs& args) {
   if (args.m == 0 || args.n == 0) return;
   const GemmKernels& kernels = gemm_kernels(args.device);
-  if (is_small(args, DType::float32)) return run_small(kernels.f32, args);
-  if (is_small(args, DType::float64)) return run_small(kernels.f64, args);
+  if (runs_at_once(args))
+    return args.dtype == DType::float64 ? run_at_once(kernels.f64, args) : run_at_once(kernels.f32, args);
   const GemmArgs g = canonical(args);
   if (g.dtype == DType::float64) {
     run<double>(kernels.f64, g);

@@ -91,6 +91,7 @@ struct TileArgs {
   T* out;
   index out_row;
   T alpha, beta;
+  T* packed;           // only for `pack_tile`
   const Ahead* ahead;  // only for `stream_tile`: a list whose last entry counts more rows than there can be
 };
 
@@ -110,23 +111,27 @@ struct FinishArgs {
   Activation activation;
 };
 
-inline constexpr int kMaxTileVectors = 3;
+inline constexpr int kMaxTileVectors = 4;
 inline constexpr int kMaxTileRows = 16;
-inline constexpr int kStreamHeights = 5;
+inline constexpr int kTallHeights = 5;    // into which many rows split
 inline constexpr index kGemvCols = 1024;  // the widest piece `gemv` takes
 
 template <class T>
 struct GemmTypeKernels {
   index lanes;                    // elements of T in a vector
   int max_vectors;                // the widest tile, in vectors
-  int max_rows[kMaxTileVectors];  // the tallest tile that is 1, 2, 3 vectors wide
+  int stream_vectors;             // the same of `stream_tile`
+  int max_rows[kMaxTileVectors];  // the tallest tile that is 1, 2, .. vectors wide
 
   // [is the last vector partial][vectors - 1][rows - 1]: `rows` is fixed by the entry, B has unit column stride.
   void (*tile[2][kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
   // The same for a_col 1, faster.
   void (*row_tile[2][kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
   // The same for B in L2 or L3. [.][.][how many rows less than max_rows].
-  void (*stream_tile[2][kMaxTileVectors][kStreamHeights])(const TileArgs<T>&);
+  void (*stream_tile[2][kMaxTileVectors][kTallHeights])(const TileArgs<T>&);
+  // The same for B in place; leaves its rows at `packed`, one behind the other, each as long as the whole
+  // vectors that hold it. Null for a partial last vector where there are 16 registers.
+  void (*pack_tile[2][kMaxTileVectors][kTallHeights])(const TileArgs<T>&);
   void (*gemv)(const TileArgs<T>&);  // one row, B with unit column stride
   void (*dot)(const TileArgs<T>&);   // any rows and cols; A with unit column stride, B with unit row stride
   // dst[i * dst_row + j] = src[i * src_row + j * src_col], from T or (to float) a half type.

@@ -13,22 +13,26 @@ template <class T, int V, int... r>
 constexpr void add_tiles(GemmTypeKernels<T>& table, Lanes<r...>) {
   ((table.tile[0][V - 1][r] = tile<T, r + 1, V, false>), ...);
   ((table.tile[1][V - 1][r] = tile<T, r + 1, V, true>), ...);
-  ((table.row_tile[0][V - 1][r] = row_tile<T, r + 1, V, false, false>), ...);
-  ((table.row_tile[1][V - 1][r] = row_tile<T, r + 1, V, true, false>), ...);
+  ((table.row_tile[0][V - 1][r] = row_tile<T, r + 1, V, false, Panel::at_hand>), ...);
+  ((table.row_tile[1][V - 1][r] = row_tile<T, r + 1, V, true, Panel::at_hand>), ...);
   table.max_rows[V - 1] = sizeof...(r);
 }
 
 template <class T, int V, bool kPartial, int... missing>
-constexpr void add_streams(GemmTypeKernels<T>& table, Lanes<missing...>) {
+constexpr void add_tall_tiles(GemmTypeKernels<T>& table, Lanes<missing...>) {
   constexpr int kRows = TileShape<T>::rows(V);
-  ((table.stream_tile[kPartial][V - 1][missing] = row_tile<T, kRows - missing, V, kPartial, true>), ...);
+  // 16 registers have no room for a mask beside the sums: gcc 12 would copy those.
+  if constexpr (TileShape<T>::kWide || !kPartial)
+    ((table.pack_tile[kPartial][V - 1][missing] = row_tile<T, kRows - missing, V, kPartial, Panel::packed_here>), ...);
+  if constexpr (V <= TileShape<T>::kStreamVectors)
+    ((table.stream_tile[kPartial][V - 1][missing] = row_tile<T, kRows - missing, V, kPartial, Panel::streamed>), ...);
 }
 
 template <class T, int V = 1>
 constexpr void add_all_tiles(GemmTypeKernels<T>& table) {
   add_tiles<T, V>(table, typename MakeLanes<TileShape<T>::rows(V)>::Type{});
-  add_streams<T, V, false>(table, typename MakeLanes<kStreamHeights>::Type{});
-  add_streams<T, V, true>(table, typename MakeLanes<kStreamHeights>::Type{});
+  add_tall_tiles<T, V, false>(table, typename MakeLanes<kTallHeights>::Type{});
+  add_tall_tiles<T, V, true>(table, typename MakeLanes<kTallHeights>::Type{});
   if constexpr (V < TileShape<T>::kVectors) add_all_tiles<T, V + 1>(table);
 }
 
@@ -37,6 +41,7 @@ constexpr GemmTypeKernels<T> type_kernels() {
   GemmTypeKernels<T> table{};
   table.lanes = Vec<T>::N;
   table.max_vectors = TileShape<T>::kVectors;
+  table.stream_vectors = TileShape<T>::kStreamVectors;
   add_all_tiles(table);
   table.gemv = gemv<T>;
   table.dot = dot<T>;

@@ -3,9 +3,9 @@
 
 #include "core/packs.h"
 #include "core/parallel.h"
-#include "kernels/gemm/ahead.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/plan.h"
+#include "kernels/gemm/walk.h"
 
 namespace mlext::gemm_detail {
 
@@ -41,7 +41,7 @@ index kept_bytes(const GemmArgs& g, const GemmPlan& plan) {
 }
 template <class T>
 bool worth_keeping(const GemmArgs& g, const GemmPlan& plan) {
-  return g.m <= kKeptRows && kept_bytes<T>(g, plan) >= kKeptBytes;
+  return plan.pack_b && !plan.compact && g.m <= kKeptRows && kept_bytes<T>(g, plan) >= kKeptBytes;
 }
 
 // The panels of B as `plan` wants them, or nothing: then the walk packs as it goes. The sums are the same, bit for bit.
@@ -49,7 +49,7 @@ template <class T>
 BufferRef kept_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const GemmPlan& plan) {
   if (g.b_home == nullptr || !worth_keeping<T>(g, plan)) return {};
   // Blocks of k and panels follow from the shape and from what a level has: lanes, and vectors in a tile.
-  const int layout = static_cast<int>(g.dtype) * 4096 + static_cast<int>(kernels.lanes) * 16 + kernels.max_vectors;
+  const int layout = static_cast<int>(g.dtype) * 4096 + static_cast<int>(kernels.lanes) * 16 + kernels.stream_vectors;
   const PackKey key{g.b, g.k, g.n, g.b_row, g.b_col, layout};
   FoundPack found = find_pack(*g.b_home, key);
   if (!found.wanted) return found.pack;

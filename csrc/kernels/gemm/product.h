@@ -12,14 +12,13 @@
 #include "core/launch.h"
 #include "core/scratch.h"
 #include "kernels/gemm/ahead.h"
+#include "kernels/gemm/compact.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/kept.h"
 #include "kernels/gemm/plan.h"
+#include "kernels/gemm/walk.h"
 
 namespace mlext::gemm_detail {
-
-// Workspace slots of core/scratch.h. The last ones, so that drivers that call gemm() can use the first.
-enum Slot { kSlotBias = kScratchSlots - 4, kSlotA, kSlotB, kSlotSums };
 
 // One product, and the walk over one task of it.
 template <class T>
@@ -56,6 +55,13 @@ struct Product {
   };
 
   index column(index panel) const { return std::min(plan.column(panel), g.n); }
+
+  void run(index m0, index m1, index p0, index p1) const {
+    if (!plan.compact) return run_task(m0, m1, p0, p1);
+    const auto* x = static_cast<const T*>(a);
+    const auto* y = static_cast<const T*>(b);
+    CompactProduct<T>{kernels, g, x, y, static_cast<T*>(c), static_cast<T*>(pre), plan.panels}.run(m0, m1, p0, p1);
+  }
 
   void run_task(index m0, index m1, index p0, index p1) const {
     const index height = m1 - m0, columns = plan.column(p1) - plan.column(p0);
@@ -159,9 +165,9 @@ struct Product {
     const bool partial = tile.cols != vectors * kernels.lanes;
     for (index i = 0; i < blocks.count; ++i) {
       tile.rows = blocks.size(i);
-      // stream_tile exists in the heights into which many rows split; odd blocks go to the others.
+      // Blocks of few rows, lower than any stream_tile, go to the others.
       const index missing = kernels.max_rows[vectors - 1] - tile.rows;
-      if (plan.streams && missing < kStreamHeights) {
+      if (plan.streams && missing < kTallHeights) {
         AheadList list;
         list.add(tile.out, tile.out_row * static_cast<index>(sizeof(T)), tile.rows);
         next.announce(list);
@@ -204,21 +210,15 @@ struct Product {
 
   // The epilogue over rows m0 and columns n0 of C; with plan.direct the sums are there and hold beta * C and bias_n.
   void finish(const T* sums, index sums_row, index m0, index rows, index n0, index cols) const {
-    FinishArgs<T> f;
+    FinishArgs<T> f = finish_args<T>(g, c, pre, bias_m, m0, n0);
     f.rows = rows;
     f.cols = cols;
     f.tile = sums;
     f.tile_row = sums_row;
-    f.out_dtype = g.out_dtype;
-    const index offset = m0 * g.c_row + n0 * g.c_col;
-    f.c = at(c, g.out_dtype, offset);
-    f.pre = pre != nullptr ? at(pre, g.out_dtype, offset) : nullptr;
-    f.c_row = g.c_row;
-    f.c_col = g.c_col;
-    f.beta = plan.direct ? T(0) : beta;
-    f.bias_n = bias_n != nullptr && beta != 0 ? bias_n + n0 : nullptr;
-    f.bias_m = bias_m != nullptr ? bias_m + m0 : nullptr;
-    f.activation = g.activation;
+    if (!plan.direct) {
+      f.beta = beta;
+      f.bias_n = bias_n != nullptr && beta != 0 ? bias_n + n0 : nullptr;
+    }
     kernels.finish(f);
   }
 };

@@ -29,10 +29,16 @@ struct RowPointers {
 
 inline constexpr int kSteps = 4;  // of k in one go
 
+// How a panel of B is read: at hand means in L1, or soon there by the CPU's own prefetching; streamed means packed, in L2 or
+// L3; packed_here means at hand, in place, and this call leaves it packed. The stores cost the arithmetic nothing, while a
+// copy before the first call takes 5 per cent of 128 cubed; but every load of a panel in L3 would be waited for, so those
+// are copied between calls, from memory that was asked for in time (512 cubed: 2 per cent).
+enum class Panel { at_hand, packed_here, streamed };
+
 // Step kStep of k.
-template <class T, int kStep, bool kPartial, int R, int V, int... r>
+template <class T, int kStep, bool kPartial, Panel kPanel, int R, int V, int... r>
 MLEXT_INLINE void add_rows(Vec<T> (&acc)[R][V], const RowPointers<T, R>& a, const RowPointers<T, kSteps>& b, index last,
-                           Lanes<r...>) {
+                           char* packed, Lanes<r...>) {
   using W = Vec<T>;
   W y[V];
   const auto load = [&]<int v>(Lanes<v>) __attribute__((always_inline)) {
@@ -45,6 +51,11 @@ MLEXT_INLINE void add_rows(Vec<T> (&acc)[R][V], const RowPointers<T, R>& a, cons
     }
   };
   [&]<int... v>(Lanes<v...>) __attribute__((always_inline)) { (load(Lanes<v>{}), ...); }(typename MakeLanes<V>::Type{});
+  if constexpr (kPanel == Panel::packed_here) {
+    [&]<int... v>(Lanes<v...>) __attribute__((always_inline)) {
+      (store_pinned<T, (kStep * V + v) * int{sizeof(W)}>(packed, y[v]), ...);
+    }(typename MakeLanes<V>::Type{});
+  }
   // Narrow tiles need nearly all the instructions that a CPU decodes (13 x 2: 42 in 13 cycles), while loads have room: their
   // rows without a stride go into the fma, two instructions instead of three (64 cubed: 2 per cent).
   const auto add_row = [&]<int kRow>(Lanes<kRow>) __attribute__((always_inline)) {
@@ -66,28 +77,32 @@ MLEXT_INLINE void add_rows(Vec<T> (&acc)[R][V], const RowPointers<T, R>& a, cons
 
 // The steps of a list. A streamed B is eight rows ahead on its way from L2 to L1: the CPU's own prefetching sees a dozen
 // loads in a loop and keeps up only in part (float32, 9 x 3: 93 to 96 per cent of the peak without, 96 to 98 with).
-template <class T, bool kPartial, bool kStream, int R, int V, int... kStep>
+template <class T, bool kPartial, Panel kPanel, int R, int V, int... kStep>
 MLEXT_INLINE void add_steps(Vec<T> (&acc)[R][V], RowPointers<T, R>& a, RowPointers<T, kSteps>& b, index last,
-                            Lanes<kStep...>) {
+                            char*& packed, Lanes<kStep...>) {
   const auto step = [&]<int i>(Lanes<i>) __attribute__((always_inline)) {
-    if constexpr (kStream) {
+    if constexpr (kPanel == Panel::streamed) {
 #pragma GCC unroll 4
       for (int line = 0; line < kRowLines<T, V>; ++line) {
         __builtin_prefetch(b.base[0] + (8 + i) * V * sizeof(Vec<T>) + line * kLine);
       }
     }
-    add_rows<T, i, kPartial>(acc, a, b, last, typename MakeLanes<R>::Type{});
+    add_rows<T, i, kPartial, kPanel>(acc, a, b, last, packed, typename MakeLanes<R>::Type{});
   };
   (step(Lanes<kStep>{}), ...);
   constexpr index kCount = sizeof...(kStep);
   a.advance(kCount * static_cast<index>(sizeof(T)));
   b.advance(kCount * b.stride);
+  if constexpr (kPanel == Panel::packed_here) {
+    packed += kCount * V * static_cast<index>(sizeof(Vec<T>));
+    pin(packed);
+  }
 }
 
-// tile() for a_col 1. With kStream, which is for packed B, it also asks for memory that is wanted soon: a bit with every
-// four steps, since a burst would take all line fill buffers from the streams; and only as near as L2, since L1 is full
-// of the streams (into L1 it costs 3 per cent, not at all 10).
-template <class T, int R, int V, bool kPartial, bool kStream>
+// tile() for a_col 1. With a streamed panel it also asks for memory that is wanted soon: a bit with every four steps, since a
+// burst would take all line fill buffers from the streams; and only as near as L2, since L1 is full of the streams (into L1
+// it costs 3 per cent, not at all 10).
+template <class T, int R, int V, bool kPartial, Panel kPanel>
 void row_tile(const TileArgs<T>& g) {
   using Group = typename MakeLanes<kSteps>::Type;
   const index last = g.cols - (V - 1) * Vec<T>::N;
@@ -95,8 +110,9 @@ void row_tile(const TileArgs<T>& g) {
   clear(acc);
   RowPointers<T, R> a(g.a, g.a_row);
   RowPointers<T, kSteps> b(g.b, g.b_row);
+  char* packed = reinterpret_cast<char*>(g.packed);
   index left = g.k;
-  if constexpr (kStream) {
+  if constexpr (kPanel == Panel::streamed) {
     for (const Ahead* ahead = g.ahead; left >= kSteps; ++ahead) {
       const char* line = static_cast<const char*>(ahead->begin);
       const index step = ahead->step, all = left / kSteps;
@@ -105,13 +121,14 @@ void row_tile(const TileArgs<T>& g) {
       for (; groups > 0; --groups, line += step) {
 #pragma GCC unroll 4
         for (int i = 0; i < kRowLines<T, V>; ++i) __builtin_prefetch(line + kLine * i, 0, 2);
-        add_steps<T, kPartial, true>(acc, a, b, last, Group{});
+        add_steps<T, kPartial, kPanel>(acc, a, b, last, packed, Group{});
       }
     }
   } else {
-    for (; left >= kSteps; left -= kSteps) add_steps<T, kPartial, false>(acc, a, b, last, Group{});
+    for (; left >= kSteps; left -= kSteps) add_steps<T, kPartial, kPanel>(acc, a, b, last, packed, Group{});
   }
-  for (; left > 0; --left) add_steps<T, kPartial, false>(acc, a, b, last, Lanes<0>{});
+  constexpr Panel kRest = kPanel == Panel::streamed ? Panel::at_hand : kPanel;
+  for (; left > 0; --left) add_steps<T, kPartial, kRest>(acc, a, b, last, packed, Lanes<0>{});
   finish_tile<T, R, V, kPartial>(g, acc);
 }
 

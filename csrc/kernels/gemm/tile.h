@@ -7,14 +7,17 @@
 
 namespace mlext::MLEXT_LEVEL {
 
-// The register file decides the tiles. AVX-512 (32 registers): 9x3 = 27 sums + 3 of B + 1 of A, 14x2, 16x1.
-// 16 registers: 6x2 = 12 sums + 2 of B + 1 of A (4x3 needs half as much again of B per fma), 8x1.
+// The register file decides the tiles. AVX-512 (32 registers): 9x3 = 27 sums + 3 of B + 1 of A, 14x2, 16x1, and 6x4, whose
+// 34 instructions per step leave most room for what else there is to do between 12 cycles of fma, if B is in L1; from L2,
+// 4 lines in 12 cycles are too many. 16 registers: 6x2 = 12 sums + 2 of B + 1 of A (4x3 needs half as much again of B per
+// fma), 8x1.
 template <class T>
 struct TileShape {
   static constexpr bool kWide = Vec<T>::N * sizeof(T) == 64;
-  static constexpr int kVectors = kWide ? 3 : 2;
+  static constexpr int kVectors = kWide ? 4 : 2;
+  static constexpr int kStreamVectors = kWide ? 3 : 2;
   static constexpr int rows(int vectors) {
-    return kWide ? (vectors == 1 ? 16 : vectors == 2 ? 14 : 9) : (vectors == 1 ? 8 : 6);
+    return kWide ? (vectors == 1 ? 16 : vectors == 2 ? 14 : vectors == 3 ? 9 : 6) : (vectors == 1 ? 8 : 6);
   }
 };
 
