@@ -125,6 +125,16 @@ def optimizer_step(w: ml.Tensor) -> None:
     w.grad = None
 
 
+def step_that_throws_after_writing(w: ml.Tensor) -> None:
+    w.requires_grad = True
+    w.grad = ml.ones(*w.shape)
+    w.grad.numpy()[0, 0] = np.nan
+    with pytest.raises(FloatingPointError, match="produced NaN"), ml.nan_check():
+        ml.optim.SGD([w], lr=0.5).step()
+    w.requires_grad = False
+    w.grad = None
+
+
 def write_through_numpy(w: ml.Tensor) -> None:
     w.numpy()[3, 5] += 1
 
@@ -137,7 +147,7 @@ def assign(w: ml.Tensor) -> None:
     w[2:4] = w[2:4] + 7.0
 
 
-CHANGES = [optimizer_step, write_through_numpy, write_through_a_view, assign]
+CHANGES = [optimizer_step, step_that_throws_after_writing, write_through_numpy, write_through_a_view, assign]
 
 
 @pytest.mark.parametrize("change", CHANGES)

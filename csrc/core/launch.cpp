@@ -139,8 +139,8 @@ void Program::replay() {
   auto run_all = [this] {
     if (detail::g_watchers.load(std::memory_order_relaxed) == 0) {
       for (const Step& step : steps_) {
+        const Step::Writes writes{step};
         step.run();
-        step.count_writes();
         poll_interrupt();
       }
       return;
@@ -148,8 +148,8 @@ void Program::replay() {
     for (const Step& step : steps_) {
       std::vector<const Array*> outputs;
       for (const Array& out : step.outputs) outputs.push_back(&out);
+      const Step::Writes writes{step};
       run_watched(step.name, step.work, outputs, step.run);
-      step.count_writes();
     }
   };
   if (detail::is_long({work_, 0})) {

@@ -61,9 +61,13 @@ struct Step {
   std::vector<Array> outputs;
   std::vector<Buffer*> written;  // memory from outside the capture, which the Program keeps
 
-  void count_writes() const {
-    for (Buffer* buffer : written) buffer->version.fetch_add(1, std::memory_order_relaxed);
-  }
+  // Counts the writes at the end of its scope, also those of a launch that throws.
+  struct Writes {
+    const Step& step;
+    ~Writes() {
+      for (Buffer* buffer : step.written) buffer->version.fetch_add(1, std::memory_order_relaxed);
+    }
+  };
 };
 
 // What one captured call does, with the memory it does it in.
@@ -115,7 +119,7 @@ inline bool is_long(Work work) { return work.flops + 4 * work.bytes > 1e6; }
 }  // namespace detail
 
 template <class F>
-void launch(const char* name, Work work, ArrayList inputs, ArrayList outputs, F&& run) {
+void launch(const char* name, Work work, ArrayList inputs, ArrayList outputs, F&& run) try {
   if (detail::t_program != nullptr || detail::g_watchers.load(std::memory_order_relaxed) != 0) [[unlikely]] {
     detail::launch_watched(name, work, inputs, outputs, std::function<void()>(run));
   } else if (detail::is_long(work)) {
@@ -123,6 +127,11 @@ void launch(const char* name, Work work, ArrayList inputs, ArrayList outputs, F&
   } else {
     run();
   }
+} catch (...) {  // a write that the caller does not come to count
+  for (const Array* out : outputs) {
+    if (out != nullptr) out->written();
+  }
+  throw;
 }
 
 }  // namespace mlext
