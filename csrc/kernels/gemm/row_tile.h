@@ -110,7 +110,8 @@ void row_tile(const TileArgs<T>& g) {
   clear(acc);
   RowPointers<T, R> a(g.a, g.a_row);
   RowPointers<T, kSteps> b(g.b, g.b_row);
-  char* packed = reinterpret_cast<char*>(g.packed);
+  char* packed = nullptr;
+  if constexpr (kPanel == Panel::packed_here) packed = reinterpret_cast<char*>(g.packed);
   index left = g.k;
   if constexpr (kPanel == Panel::streamed) {
     for (const Ahead* ahead = g.ahead; left >= kSteps; ++ahead) {
