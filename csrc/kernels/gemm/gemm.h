@@ -129,8 +129,8 @@ struct GemmTypeKernels {
   void (*row_tile[2][kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
   // The same for B in L2 or L3. [.][.][how many rows less than max_rows].
   void (*stream_tile[2][kMaxTileVectors][kTallHeights])(const TileArgs<T>&);
-  // The same for B in place; leaves its rows at `packed`, one behind the other, each as long as the whole
-  // vectors that hold it. Null for a partial last vector where there are 16 registers.
+  // The same for B in place; leaves its rows at `packed`, one behind the other, each as long as the whole vectors that hold
+  // it. Null where it would not pay.
   void (*pack_tile[2][kMaxTileVectors][kTallHeights])(const TileArgs<T>&);
   void (*gemv)(const TileArgs<T>&);  // one row, B with unit column stride
   void (*dot)(const TileArgs<T>&);   // any rows and cols; A with unit column stride, B with unit row stride

@@ -19,20 +19,35 @@ constexpr void add_tiles(GemmTypeKernels<T>& table, Lanes<r...>) {
 }
 
 template <class T, int V, bool kPartial, int... missing>
-constexpr void add_tall_tiles(GemmTypeKernels<T>& table, Lanes<missing...>) {
+constexpr void add_streams(GemmTypeKernels<T>& table, Lanes<missing...>) {
   constexpr int kRows = TileShape<T>::rows(V);
-  // 16 registers have no room for a mask beside the sums: gcc 12 would copy those.
-  if constexpr (TileShape<T>::kWide || !kPartial)
-    ((table.pack_tile[kPartial][V - 1][missing] = row_tile<T, kRows - missing, V, kPartial, Panel::packed_here>), ...);
-  if constexpr (V <= TileShape<T>::kStreamVectors)
-    ((table.stream_tile[kPartial][V - 1][missing] = row_tile<T, kRows - missing, V, kPartial, Panel::streamed>), ...);
+  ((table.stream_tile[kPartial][V - 1][missing] = row_tile<T, kRows - missing, V, kPartial, Panel::streamed>), ...);
+}
+
+template <class T, int V, bool kPartial, int... missing>
+constexpr void add_packing(GemmTypeKernels<T>& table, Lanes<missing...>) {
+  constexpr int kRows = TileShape<T>::rows(V);
+  ((table.pack_tile[kPartial][V - 1][missing] = row_tile<T, kRows - missing, V, kPartial, Panel::packed_here>), ...);
+}
+
+template <class T, int V, bool kPartial>
+constexpr void add_tall_tiles(GemmTypeKernels<T>& table) {
+  if constexpr (V <= TileShape<T>::kStreamVectors) {
+    add_streams<T, V, kPartial>(table, typename MakeLanes<kTallHeights>::Type{});
+  }
+  // Packing pays from three blocks of rows on, which differ by one, and for more columns than one vector. 16 registers have no
+  // room for a mask beside the sums: gcc 12 would copy those.
+  if constexpr (V > 1 && (TileShape<T>::kWide || !kPartial)) {
+    constexpr int kRows = TileShape<T>::rows(V), kLowest = (2 * kRows + 3) / 3;
+    add_packing<T, V, kPartial>(table, typename MakeLanes<kRows - kLowest + 1>::Type{});
+  }
 }
 
 template <class T, int V = 1>
 constexpr void add_all_tiles(GemmTypeKernels<T>& table) {
   add_tiles<T, V>(table, typename MakeLanes<TileShape<T>::rows(V)>::Type{});
-  add_tall_tiles<T, V, false>(table, typename MakeLanes<kTallHeights>::Type{});
-  add_tall_tiles<T, V, true>(table, typename MakeLanes<kTallHeights>::Type{});
+  add_tall_tiles<T, V, false>(table);
+  add_tall_tiles<T, V, true>(table);
   if constexpr (V < TileShape<T>::kVectors) add_all_tiles<T, V + 1>(table);
 }
 
