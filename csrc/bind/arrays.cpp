@@ -375,7 +375,7 @@ PyGetSetDef kGetters[] = {
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 
-PyMemberDef kMembers[] = {
+PyMemberDef kArrayMembers[] = {
     {"grad", T_OBJECT, offsetof(ArrayObject, grad), 0, "Gradient of the last backward(), or None."},
     {"_node", T_OBJECT, offsetof(ArrayObject, node), 0, "Entry in the tape, or None."},
     {"_hooks", T_OBJECT, offsetof(ArrayObject, hooks), 0, "Functions that a leaf's gradient passes, or None."},
@@ -383,31 +383,31 @@ PyMemberDef kMembers[] = {
     {nullptr, 0, 0, 0, nullptr},
 };
 
-PyMethodDef kMethods[] = {
+PyMethodDef kArrayMethods[] = {
     {"numpy", array_numpy, METH_NOARGS, "numpy()\n--\n\nAn ndarray over the same memory (bfloat16: a float32 copy)."},
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyType_Slot kSlots[] = {
+PyType_Slot kArraySlots[] = {
     {Py_tp_new, reinterpret_cast<void*>(array_new)},
     {Py_tp_dealloc, reinterpret_cast<void*>(array_dealloc)},
     {Py_tp_traverse, reinterpret_cast<void*>(array_traverse)},
     {Py_tp_clear, reinterpret_cast<void*>(array_clear)},
     {Py_tp_getset, kGetters},
-    {Py_tp_members, kMembers},
-    {Py_tp_methods, kMethods},
+    {Py_tp_members, kArrayMembers},
+    {Py_tp_methods, kArrayMethods},
     {Py_tp_doc,
      const_cast<char*>("A strided view of a buffer with the fields of the tape; mlext.Tensor adds the rest.")},
     {0, nullptr},
 };
 
-PyType_Spec kSpec = {"mlext._C.Array", sizeof(ArrayObject), 0,
-                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, kSlots};
+PyType_Spec kArraySpec = {"mlext._C.Array", sizeof(ArrayObject), 0,
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, kArraySlots};
 
 }  // namespace
 
 void bind_arrays(py::module_& m) {
-  g_array_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&kSpec));
+  g_array_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&kArraySpec));
   if (g_array_type == nullptr) throw py::error_already_set();
   g_tensor_type = g_array_type;
   m.add_object("Array", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(g_array_type)));

@@ -112,11 +112,11 @@ void operation_dealloc(PyObject* object) {
   Py_DECREF(type);
 }
 
-PyMethodDef kMethods[] = {
+PyMethodDef kOperationMethods[] = {
     {"__reduce__", operation_reduce, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
-PyMemberDef kMembers[] = {
+PyMemberDef kOperationMembers[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(OperationObject, vectorcall), READONLY, nullptr},
     {"__dictoffset__", T_PYSSIZET, offsetof(OperationObject, dict), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr},
@@ -125,7 +125,7 @@ PyGetSetDef kGetSet[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
-PyType_Slot kSlots[] = {
+PyType_Slot kOperationSlots[] = {
     {Py_tp_new, reinterpret_cast<void*>(operation_new)},
     {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
     {Py_tp_descr_get, reinterpret_cast<void*>(operation_get)},
@@ -133,19 +133,20 @@ PyType_Slot kSlots[] = {
     {Py_tp_dealloc, reinterpret_cast<void*>(operation_dealloc)},
     {Py_tp_traverse, reinterpret_cast<void*>(operation_traverse)},
     {Py_tp_clear, reinterpret_cast<void*>(operation_clear)},
-    {Py_tp_methods, kMethods},
-    {Py_tp_members, kMembers},
+    {Py_tp_methods, kOperationMethods},
+    {Py_tp_members, kOperationMembers},
     {Py_tp_getset, kGetSet},
     {0, nullptr},
 };
-PyType_Spec kSpec = {
+PyType_Spec kOperationSpec = {
     "mlext._C.Operation", sizeof(OperationObject), 0,
-    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR, kSlots};
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    kOperationSlots};
 
 }  // namespace
 
 void bind_operation(py::module_& m) {
-  m.add_object("Operation", py::reinterpret_steal<py::object>(PyType_FromSpec(&kSpec)));
+  m.add_object("Operation", py::reinterpret_steal<py::object>(PyType_FromSpec(&kOperationSpec)));
 }
 
 }  // namespace mlext

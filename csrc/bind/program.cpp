@@ -188,22 +188,22 @@ void compiled_dealloc(PyObject* object) {
   Py_DECREF(type);
 }
 
-PyMemberDef kMembers[] = {
+PyMemberDef kCompiledMembers[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(CompiledObject, vectorcall), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr},
 };
-PyType_Slot kSlots[] = {
+PyType_Slot kCompiledSlots[] = {
     {Py_tp_new, reinterpret_cast<void*>(compiled_new)},
     {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
     {Py_tp_dealloc, reinterpret_cast<void*>(compiled_dealloc)},
     {Py_tp_traverse, reinterpret_cast<void*>(compiled_traverse)},
     {Py_tp_clear, reinterpret_cast<void*>(compiled_clear)},
-    {Py_tp_members, kMembers},
+    {Py_tp_members, kCompiledMembers},
     {Py_tp_doc, const_cast<char*>("CompiledCall(miss, as_numpy=False): replays what was captured, else calls miss.")},
     {0, nullptr},
 };
-PyType_Spec kSpec = {"mlext._C.CompiledCall", sizeof(CompiledObject), 0,
-                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL, kSlots};
+PyType_Spec kCompiledSpec = {"mlext._C.CompiledCall", sizeof(CompiledObject), 0,
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL, kCompiledSlots};
 PyTypeObject* g_compiled_type = nullptr;
 
 CompiledObject* compiled_of(const py::object& object) {
@@ -272,7 +272,7 @@ py::list program_steps(const Program& program) {
 void bump_epoch() { g_epoch.fetch_add(1, std::memory_order_relaxed); }
 
 void bind_program(py::module_& m) {
-  g_compiled_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&kSpec));
+  g_compiled_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&kCompiledSpec));
   if (g_compiled_type == nullptr) throw py::error_already_set();
   m.add_object("CompiledCall", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(g_compiled_type)));
   py::class_<Program, std::shared_ptr<Program>>(m, "Program", "The launches of one captured call, in order.")

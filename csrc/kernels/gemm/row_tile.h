@@ -35,61 +35,62 @@ inline constexpr int kSteps = 4;  // of k in one go
 // are copied between calls, from memory that was asked for in time (512 cubed: 2 per cent).
 enum class Panel { at_hand, packed_here, streamed };
 
-// Step kStep of k.
-template <class T, int kStep, bool kPartial, Panel kPanel, int R, int V, int... r>
-MLEXT_INLINE void add_rows(Vec<T> (&acc)[R][V], const RowPointers<T, R>& a, const RowPointers<T, kSteps>& b, index last,
-                           char* packed, Lanes<r...>) {
-  using W = Vec<T>;
-  W y[V];
-  const auto load = [&]<int v>(Lanes<v>) __attribute__((always_inline)) {
-    constexpr int kOffset = v * sizeof(W), kStrides = kStep % 3;
-    const char* base = b.base[kStep / 3];
-    if constexpr (kPartial && v == V - 1) {
-      y[v] = W::load(reinterpret_cast<const T*>(base + kOffset + kStrides * b.stride), last);
-    } else {
-      y[v] = load_pinned<T, kOffset, kStrides>(base, b.stride);
-    }
-  };
-  [&]<int... v>(Lanes<v...>) __attribute__((always_inline)) { (load(Lanes<v>{}), ...); }(typename MakeLanes<V>::Type{});
-  if constexpr (kPanel == Panel::packed_here) {
-    [&]<int... v>(Lanes<v...>) __attribute__((always_inline)) {
-      (store_pinned<T, (kStep * V + v) * int{sizeof(W)}>(packed, y[v]), ...);
-    }(typename MakeLanes<V>::Type{});
+// What follows knows as little of the tile as it can, so that tiles share it: each instance costs compile time.
+
+template <class T, int kVector, int kStep, bool kMasked>
+MLEXT_INLINE Vec<T> load_b(const char* base, index stride, index last) {
+  constexpr int kOffset = kVector * sizeof(Vec<T>), kStrides = kStep % 3;
+  if constexpr (kMasked) {
+    return Vec<T>::load(reinterpret_cast<const T*>(base + kOffset + kStrides * stride), last);
+  } else {
+    return load_pinned<T, kOffset, kStrides>(base, stride);
   }
-  // Narrow tiles need nearly all the instructions that a CPU decodes (13 x 2: 42 in 13 cycles), while loads have room: their
-  // rows without a stride go into the fma, two instructions instead of three (64 cubed: 2 per cent).
-  const auto add_row = [&]<int kRow>(Lanes<kRow>) __attribute__((always_inline)) {
-    constexpr int kOffset = kStep * sizeof(T), kStrides = kRow % 3;
-    const char* base = a.base[kRow / 3];
-    if constexpr (TileShape<T>::kWide && V < 3 && kStrides == 0) {
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) add_product_from<T, kOffset>(acc[kRow][v], base, y[v]);
-    } else {
-      const W x = broadcast_pinned<T, kOffset, kStrides>(base, a.stride);
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) add_product(acc[kRow][v], x, y[v]);
-    }
-  };
-  (add_row(Lanes<r>{}), ...);
-#pragma GCC unroll 4
-  for (int v = 0; v < V; ++v) keep(y[v]);
 }
 
-// The steps of a list. A streamed B is eight rows ahead on its way from L2 to L1: the CPU's own prefetching sees a dozen
-// loads in a loop and keeps up only in part (float32, 9 x 3: 93 to 96 per cent of the peak without, 96 to 98 with).
+// Narrow tiles need nearly all the instructions that a CPU decodes (13 x 2: 42 in 13 cycles), while loads have room: their
+// rows without a stride go into the fma, two instructions instead of three (64 cubed: 2 per cent).
+template <class T, int kStrides, int kStep, int V, int... v>
+MLEXT_INLINE void add_row(Vec<T> (&sums)[V], const char* a, index stride, const Vec<T> (&y)[V], Lanes<v...>) {
+  constexpr int kOffset = kStep * sizeof(T);
+  if constexpr (TileShape<T>::kWide && V < 3 && kStrides == 0) {
+    (add_product_from<T, kOffset>(sums[v], a, y[v]), ...);
+  } else {
+    const Vec<T> x = broadcast_pinned<T, kOffset, kStrides>(a, stride);
+    (add_product(sums[v], x, y[v]), ...);
+  }
+}
+
+// A streamed B is eight rows ahead on its way from L2 to L1: the CPU's own prefetching sees a dozen loads in a loop and
+// keeps up only in part (float32, 9 x 3: 93 to 96 per cent of the peak without, 96 to 98 with).
+template <class T, int V, int kStep>
+MLEXT_INLINE void ask_for_b(const char* b) {
+#pragma GCC unroll 4
+  for (int line = 0; line < kRowLines<T, V>; ++line) {
+    __builtin_prefetch(b + (8 + kStep) * V * sizeof(Vec<T>) + line * kLine);
+  }
+}
+
+// Step kStep of k.
+template <class T, int kStep, bool kPartial, Panel kPanel, int R, int V, int... r, int... v>
+MLEXT_INLINE void add_rows(Vec<T> (&acc)[R][V], const RowPointers<T, R>& a, const RowPointers<T, kSteps>& b, index last,
+                           char* packed, Lanes<r...>, Lanes<v...>) {
+  if constexpr (kPanel == Panel::streamed) ask_for_b<T, V, kStep>(b.base[0]);
+  Vec<T> y[V];
+  ((y[v] = load_b < T, v, kStep, kPartial && v == V - 1 > (b.base[kStep / 3], b.stride, last)), ...);
+  if constexpr (kPanel == Panel::packed_here) {
+    (store_pinned<T, (kStep * V + v) * int{sizeof(Vec<T>)}>(packed, y[v]), ...);
+  }
+  (add_row<T, r % 3, kStep>(acc[r], a.base[r / 3], a.stride, y, Lanes<v...>{}), ...);
+  (keep(y[v]), ...);
+}
+
+// The steps of a list.
 template <class T, bool kPartial, Panel kPanel, int R, int V, int... kStep>
 MLEXT_INLINE void add_steps(Vec<T> (&acc)[R][V], RowPointers<T, R>& a, RowPointers<T, kSteps>& b, index last,
                             char*& packed, Lanes<kStep...>) {
-  const auto step = [&]<int i>(Lanes<i>) __attribute__((always_inline)) {
-    if constexpr (kPanel == Panel::streamed) {
-#pragma GCC unroll 4
-      for (int line = 0; line < kRowLines<T, V>; ++line) {
-        __builtin_prefetch(b.base[0] + (8 + i) * V * sizeof(Vec<T>) + line * kLine);
-      }
-    }
-    add_rows<T, i, kPartial, kPanel>(acc, a, b, last, packed, typename MakeLanes<R>::Type{});
-  };
-  (step(Lanes<kStep>{}), ...);
+  using Rows = typename MakeLanes<R>::Type;
+  using Vectors = typename MakeLanes<V>::Type;
+  (add_rows<T, kStep, kPartial, kPanel>(acc, a, b, last, packed, Rows{}, Vectors{}), ...);
   constexpr index kCount = sizeof...(kStep);
   a.advance(kCount * static_cast<index>(sizeof(T)));
   b.advance(kCount * b.stride);

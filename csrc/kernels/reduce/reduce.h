@@ -39,14 +39,14 @@ using ReduceFn = void (*)(const ReduceArgs&);
 inline constexpr index kColumnBlock = 16;
 
 // out = acc / divisor, its square root if `root`.
-struct FinishArgs {
+struct ResultArgs {
   const void* acc;
   void* out;
   index n;
   double divisor;
   bool root;
 };
-using FinishFn = void (*)(const FinishArgs&);
+using FinishFn = void (*)(const ResultArgs&);
 
 struct ReduceKernels {
   ReduceFn rows[kReduceOps][kDTypes];  // null where not defined

@@ -116,7 +116,7 @@ void int_columns(const ReduceArgs& args) {
 // ---- finishing ---------------------------------------------------------------------------------------
 
 template <class C, class S>
-void finish(const FinishArgs& args) {
+void finish(const ResultArgs& args) {
   using V = Vec<C>;
   const C* acc = static_cast<const C*>(args.acc);
   S* out = static_cast<S*>(args.out);
