@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 LEVELS: list[str] = _C.levels()
 TYPES = [np.float32, np.float64]
-LANES = {"portable": 16, "avx2": 32, "avx512": 64, "avx512_bf16": 64}  # bytes of one vector
+LANES = {"portable": 16, "avx2": 32, "avx512": 64, "avx512_vnni": 64, "avx512_bf16": 64}  # bytes of one vector
 
 
 def lanes_of(level: str, dtype: Any) -> int:

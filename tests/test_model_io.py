@@ -52,6 +52,7 @@ def test_a_model_comes_back_whole(tmp_path):
 def test_every_layer_describes_itself(name, tmp_path):
     examples = {
         "Linear": (3, 2),
+        "QuantizedLinear": (3, 2),
         "Bilinear": (2, 3, 4),
         "Embedding": (5, 2, 0),
         "Residual": (ml.nn.Linear(2, 2),),

@@ -48,4 +48,12 @@ bool cpu_has(const std::string& feature);
     return *rows[static_cast<int>(active_level())];                                          \
   }
 
+// The same for kernels that some level owns (cmake/isa.cmake).
+#define MLEXT_DISPATCH_OF(owned, Table, name)                                                                 \
+  MLEXT_FOR_EACH_LEVEL_OF_##owned(MLEXT_DECLARE_TABLE, Table, name) static const Table& name(Device device) { \
+    static const Table* const rows[kLevels] = {MLEXT_FOR_EACH_LEVEL_OF_##owned(MLEXT_TABLE_ROW, name)};       \
+    if (device != Device::cpu) throw_no_device_kernels(#name);                                                \
+    return *rows[static_cast<int>(active_level())];                                                           \
+  }
+
 }  // namespace mlext

@@ -41,6 +41,10 @@ Packs& packs_of(Buffer& buffer) {
 
 }  // namespace
 
+Buffer* pack_home(const Array& array) {
+  return array.buffer && array.buffer->pool == &default_pool() ? array.buffer.get() : nullptr;
+}
+
 FoundPack find_pack(Buffer& buffer, const PackKey& key) {
   if (buffer.writable_views.load(std::memory_order_acquire) != 0) return {};
   FoundPack found;

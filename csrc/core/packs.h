@@ -3,11 +3,10 @@
 // A pack is found only while the memory still holds what it was made of: the same version, no NumPy array that could write
 // to it, nor one that could have since. One is asked for at the second request for the same contents, so that weights which
 // change with every step are not packed and thrown away. Packs are given back with their buffer.
-//
-// Not for the private memory of a capture: a replay writes there and nothing counts it.
 #pragma once
 
 #include "core/allocator.h"
+#include "core/array.h"
 #include "core/types.h"
 
 namespace mlext {
@@ -19,6 +18,10 @@ struct PackKey {
   int layout = 0;
   bool operator==(const PackKey&) const = default;
 };
+
+// Where packs of an array's memory may be kept, or null: not with the private memory of a capture, where a replay writes and
+// nothing counts it, nor with others' memory.
+Buffer* pack_home(const Array& array);
 
 struct FoundPack {
   BufferRef pack;           // empty: there is none

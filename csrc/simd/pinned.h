@@ -95,7 +95,9 @@ MLEXT_INLINE Vec<T> broadcast_pinned(const char* base, index stride) {
 template <class T, int kOffset>
 MLEXT_INLINE void add_product_from(Vec<T>& sum, const char* base, Vec<T> b) {
 #if MLEXT_PINNED && defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) {
+  if constexpr (T(0.5) == T(0)) {
+    add_product(sum, broadcast_pinned<T, kOffset, 0>(base, 0), b);
+  } else if constexpr (sizeof(T) == 4) {
     asm volatile("vfmadd231ps %c3(%2)%{1to16%}, %1, %0" : "+v"(sum.v) : "v"(b.v), "r"(base), "i"(kOffset));
   } else {
     asm volatile("vfmadd231pd %c3(%2)%{1to8%}, %1, %0" : "+v"(sum.v) : "v"(b.v), "r"(base), "i"(kOffset));

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mlext.explaining import explain_gemm
     from mlext.io import load, save
     from mlext.profiling import nan_check, profile
+    from mlext.quantization import quantize
     from mlext.random import manual_seed
     from mlext.transforms import differentiable, grad, value_and_grad
 
@@ -49,6 +50,7 @@ _NAMES = {
     "explaining": "explain_gemm",
     "io": "load save",
     "profiling": "nan_check profile",
+    "quantization": "quantize",
     "random": "manual_seed",
     "transforms": "differentiable grad value_and_grad",
 }
@@ -95,6 +97,7 @@ __all__ = [
     "optim",
     "plot",
     "profile",
+    "quantize",
     "random",
     "save",
     "set_isa",

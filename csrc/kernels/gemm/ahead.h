@@ -48,14 +48,14 @@ struct NextPanel {
     if (to == nullptr) return;
     if (args->b_col == 1) {
       list.add(source(), args->b_row * size, next());
-    } else if (args->b_row == 1) {
+    } else if (args->b_row == kernels->group) {
       list.add(source(), args->b_col * size, cols);
     }
   }
   void pack() {
     if (done == k) return;
     if (to != nullptr) {
-      kernels->pack(args->dtype, source(), args->b_row, args->b_col, next(), cols, to + done * width, width);
+      kernels->pack_b(args->dtype, source(), args->b_row, args->b_col, next(), cols, to + done * width, width);
     }
     done += next();
   }
@@ -81,9 +81,10 @@ struct ChunkRows {
   void announce(AheadList& list, index line) {
     const index left = count - asked, each = left < calls ? 0 : left == calls ? 1 : 2;
     --calls;
-    if (left == 0 || args->a_col != 1) return;
+    if (left == 0 || args->a_col != kernels->group) return;
     for (index i = 0; i < std::min(each, left); ++i, ++asked) {
-      list.add(at(from, args->dtype, asked * args->a_row), line, ceil_div(k * item_size(args->dtype), line));
+      list.add(at(from, args->dtype, asked * args->a_row), line,
+               ceil_div(k * args->a_col * item_size(args->dtype), line));
     }
   }
   void pack() { pack_until(asked); }
@@ -93,7 +94,7 @@ struct ChunkRows {
   void pack_until(index end) {
     if (to != nullptr && done < end) {
       const void* source = at(from, args->dtype, done * args->a_row);
-      kernels->pack(args->dtype, source, args->a_row, args->a_col, end - done, k, to + done * to_row, to_row);
+      kernels->pack_a(args->dtype, source, args->a_row, args->a_col, end - done, k, to + done * to_row, to_row);
     }
     done = end;
   }

@@ -7,6 +7,7 @@
 #include "bind/families.h"
 #include "kernels/gemm/explain.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm/qgemm.h"
 
 namespace mlext {
 namespace {
@@ -30,29 +31,31 @@ PyObject* give(const Call& call, Linear&& result) {
 
 namespace {
 
-Activation parse_activation(std::string_view name) {
-  static constexpr std::pair<std::string_view, Activation> kNames[] = {
-      {"relu", Activation::relu}, {"sigmoid", Activation::sigmoid},     {"tanh", Activation::tanh},
-      {"gelu", Activation::gelu}, {"gelu_tanh", Activation::gelu_tanh}, {"silu", Activation::silu},
-  };
-  for (const auto& [known, activation] : kNames) {
-    if (name == known) return activation;
-  }
-  refuse("linear", "activation", "None, 'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh' or 'silu'", "'", name, "'");
+Activation parse_activation(const char* op, std::optional<std::string_view> name) {
+  if (!name) return Activation::none;
+#define MLEXT_CASE(known) \
+  if (Activation::known != Activation::none && *name == #known) return Activation::known;
+  MLEXT_ACTIVATIONS(MLEXT_CASE)
+#undef MLEXT_CASE
+  refuse(op, "activation", "None, 'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh' or 'silu'", "'", *name, "'");
 }
 
 Linear linear_door(const Array& x, const Array& weight, const Array* bias, std::optional<std::string_view> activation,
                    std::optional<bool> want_pre) {
   Linear result;
   if (want_pre.value_or(false)) result.pre.emplace();
-  result.y = linear(x, weight, bias, activation ? parse_activation(*activation) : Activation::none,
-                    result.pre ? &*result.pre : nullptr);
+  result.y = linear(x, weight, bias, parse_activation("linear", activation), result.pre ? &*result.pre : nullptr);
   return result;
 }
 
 Array gemm_door(const Array& a, const Array& b, const Array* c, std::optional<double> alpha,
                 std::optional<double> beta) {
   return gemm(a, b, c, alpha.value_or(1), beta.value_or(c != nullptr ? 1 : 0));
+}
+
+Array quantized_linear_door(const Array& x, const Array& values, const Array& scale, const Array& offset,
+                            const Array& x_scale, const Array& x_zero, std::optional<std::string_view> activation) {
+  return quantized_linear(x, values, scale, offset, x_scale, x_zero, parse_activation("quantized_linear", activation));
 }
 
 py::dict explain_door(index m, index n, index k, const py::object& dtype, bool transpose_a, bool transpose_b,
@@ -89,6 +92,10 @@ void bind_gemm(py::module_& m) {
                      "act(x W^T + b); with want_pre also the value before act.");
   door<&linear_weight_gradient>(m, "linear_weight_gradient", {"g", "x"}, "g^T x over all rows.");
   door<&gemm_door>(m, "gemm", {"a", "b", "c", "alpha", "beta"}, "alpha a b + beta c; alpha and beta default to 1.");
+  door<&byte_matmul>(m, "matmul_integer", {"a", "b"}, "Matrix product of bytes, summed in int32.");
+  door<&quantized_linear_door>(m, "quantized_linear",
+                               {"x", "values", "scale", "offset", "x_scale", "x_zero", "activation"},
+                               "act(scale * q(x) values^T + offset) with q(x) in bytes.");
   m.def("explain_gemm", &explain_door, py::arg("m"), py::arg("n"), py::arg("k"), py::arg("dtype"),
         py::arg("transpose_a"), py::arg("transpose_b"), py::arg("batch"),
         "How a product of this shape would be computed, and why.");

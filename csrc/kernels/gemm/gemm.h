@@ -17,7 +17,12 @@ namespace mlext {
 
 struct Buffer;
 
-enum class Activation : std::uint8_t { none, relu, sigmoid, tanh, gelu, gelu_tanh, silu };
+#define MLEXT_ACTIVATIONS(X) X(none) X(relu) X(sigmoid) X(tanh) X(gelu) X(gelu_tanh) X(silu)
+enum class Activation : std::uint8_t {
+#define MLEXT_NAME(name) name,
+  MLEXT_ACTIVATIONS(MLEXT_NAME)
+#undef MLEXT_NAME
+};
 
 inline constexpr int kMaxBatchRank = kMaxRank - 2;
 
@@ -42,6 +47,9 @@ struct GemmArgs {
   const void* bias_n = nullptr;  // n values, one per column
   const void* bias_m = nullptr;  // m values, one per row
   void* pre = nullptr;           // gets the value before the activation; strides of C
+  // Of bytes (qgemm.h): c = act(scale_n * sum + offset_n), one value per column; without a scale C is the int32 sum.
+  const float* scale_n = nullptr;
+  const float* offset_n = nullptr;
 
   // Independent products, in nested order; strides in elements, 0 broadcasts. Biases are shared by all of them.
   int batch_rank = 0;
@@ -106,8 +114,10 @@ struct FinishArgs {
   void* pre;  // or null
   index c_row, c_col;
   T beta;
-  const T* bias_n;  // or null
-  const T* bias_m;  // or null
+  const T* bias_n;       // or null
+  const T* bias_m;       // or null
+  const float* scale_n;  // of bytes
+  const float* offset_n;
   Activation activation;
 };
 
@@ -119,6 +129,7 @@ inline constexpr index kGemvCols = 1024;  // the widest piece `gemv` takes
 template <class T>
 struct GemmTypeKernels {
   index lanes;                    // elements of T in a vector
+  int group;                      // steps of k in an element: 1, but of bytes
   int max_vectors;                // the widest tile, in vectors
   int stream_vectors;             // the same of `stream_tile`
   int max_rows[kMaxTileVectors];  // the tallest tile that is 1, 2, .. vectors wide
@@ -134,9 +145,12 @@ struct GemmTypeKernels {
   void (*pack_tile[2][kMaxTileVectors][kTallHeights])(const TileArgs<T>&);
   void (*gemv)(const TileArgs<T>&);  // one row, B with unit column stride
   void (*dot)(const TileArgs<T>&);   // any rows and cols; A with unit column stride, B with unit row stride
-  // dst[i * dst_row + j] = src[i * src_row + j * src_col], from T or (to float) a half type.
-  void (*pack)(DType src_dtype, const void* src, index src_row, index src_col, index rows, index cols, T* dst,
-               index dst_row);
+  // dst[i * dst_row + j] = src[i * src_row + j * src_col], from T or (to float) a half type. Bytes differ by the factor that
+  // they belong to (qgemm.h).
+  using Pack = void(DType src_dtype, const void* src, index src_row, index src_col, index rows, index cols, T* dst,
+                    index dst_row);
+  Pack* pack_a;
+  Pack* pack_b;
   void (*finish)(const FinishArgs<T>&);
 };
 

@@ -29,7 +29,7 @@ void pack_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const Gem
         const index k = std::min(plan.block_k, g.k - k0);
         const void* from = at(g.b, g.dtype, k0 * g.b_row + n0 * g.b_col);
         const index cols = std::min(width, g.n - n0);
-        kernels.pack(g.dtype, from, g.b_row, g.b_col, k, cols, to + kept_panel(plan, k0, k, panel), width);
+        kernels.pack_b(g.dtype, from, g.b_row, g.b_col, k, cols, to + kept_panel(plan, k0, k, panel), width);
       }
     }
   });
@@ -49,7 +49,8 @@ template <class T>
 BufferRef kept_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const GemmPlan& plan) {
   if (g.b_home == nullptr || !worth_keeping<T>(g, plan)) return {};
   // Blocks of k and panels follow from the shape and from what a level has: lanes, and vectors in a tile.
-  const int layout = static_cast<int>(g.dtype) * 4096 + static_cast<int>(kernels.lanes) * 16 + kernels.stream_vectors;
+  const int layout = (static_cast<int>(g.dtype) * 8 + kernels.group) * 4096 + static_cast<int>(kernels.lanes) * 16 +
+                     kernels.stream_vectors;
   const PackKey key{g.b, g.k, g.n, g.b_row, g.b_col, layout};
   FoundPack found = find_pack(*g.b_home, key);
   if (!found.wanted) return found.pack;

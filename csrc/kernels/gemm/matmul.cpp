@@ -4,6 +4,7 @@
 #include "core/array.h"
 #include "core/dtype.h"
 #include "core/launch.h"
+#include "core/packs.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/shape/shape.h"
@@ -89,11 +90,6 @@ GemmArgs describe(const Matrices& a, const Matrices& b, const Dims& batch, const
   return g;
 }
 
-// Where panels of a factor may be kept. Not with memory of a capture, which its replays write, nor with others' memory.
-Buffer* home_of(const Array& factor) {
-  return factor.buffer && factor.buffer->pool == &default_pool() ? factor.buffer.get() : nullptr;
-}
-
 Work work_of(const GemmArgs& g, const Dims& batch) {
   const double m = static_cast<double>(g.m), n = static_cast<double>(g.n), k = static_cast<double>(g.k);
   const double count = static_cast<double>(batch.count());
@@ -136,7 +132,7 @@ Array matmul(const Array& a, const Array& b) {
   if (out.size() == 0) return out;
   fold_batch_into_rows(left, right, batch);
   GemmArgs g = describe(left, right, batch, out);
-  if (b.rank() == 2) g.b_home = home_of(b);
+  if (b.rank() == 2) g.b_home = pack_home(b);
   launch("matmul", work_of(g, batch), {&a, &b}, {&out}, [g] { gemm(g); });
   return out;
 }
@@ -166,7 +162,7 @@ Array linear(const Array& x, const Array& weight, const Array* bias, Activation 
   fold_batch_into_rows(left, right, batch);
   GemmArgs g = describe(left, right, batch, out);
   g.bias_n = vector.data;
-  g.b_home = home_of(weight);
+  g.b_home = pack_home(weight);
   g.activation = activation;
   g.pre = pre != nullptr ? pre->data : nullptr;
   const Array* touched = bias != nullptr ? &vector : nullptr;

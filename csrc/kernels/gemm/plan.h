@@ -85,6 +85,13 @@ struct GemmPlan {
   index panel_tasks() const { return ceil_div(panels.count, group); }
 };
 
+// What sums are computed in; factors of another dtype are converted as they are packed.
+inline DType sum_dtype(DType dtype) {
+  if (is_half(dtype)) return DType::float32;
+  return dtype == DType::int8 || dtype == DType::uint8 ? DType::int32 : dtype;
+}
+inline bool is_converted(DType dtype) { return sum_dtype(dtype) != dtype; }
+
 inline index batch_count(const GemmArgs& g) {
   index count = 1;
   for (int i = 0; i < g.batch_rank; ++i) count *= g.batch[i];
@@ -92,7 +99,7 @@ inline index batch_count(const GemmArgs& g) {
 }
 
 inline bool prefers_dot(const GemmArgs& g) {
-  return g.a_col == 1 && g.b_row == 1 && !is_half(g.dtype) && (g.m <= kDotRows || g.n <= 8) && g.k >= 8;
+  return g.a_col == 1 && g.b_row == 1 && !is_converted(g.dtype) && (g.m <= kDotRows || g.n <= 8) && g.k >= 8;
 }
 
 // C^T = B^T A^T.
@@ -130,7 +137,7 @@ inline bool at_page_distance(index stride, const GemmArgs& g) { return stride * 
 // if the distance is a round one: of the peak, the stream tiles reach 91 per cent on packed rows, 90 on rows at
 // 2 KiB, 87 at nearly 4 KiB, 79 at 4 KiB. A copy pays once enough panels use it.
 inline bool packs_a(const GemmArgs& g, index panels) {
-  if (is_half(g.dtype)) return true;
+  if (is_converted(g.dtype)) return true;
   if (panels < 3 || g.k < 64) return false;
   const index size = item_size(g.dtype), distance = g.a_row * size;
   if (g.a_col != 1) return g.m * g.k * size > (16 << 10);
@@ -139,8 +146,7 @@ inline bool packs_a(const GemmArgs& g, index panels) {
 
 // Whether micro-kernels can write C.
 inline bool is_direct(const GemmArgs& g) {
-  const DType sums = is_half(g.dtype) ? DType::float32 : g.dtype;
-  return g.c_col == 1 && g.out_dtype == sums && (g.bias_n == nullptr || g.beta == 0);
+  return g.c_col == 1 && g.out_dtype == sum_dtype(g.dtype) && (g.bias_n == nullptr || g.beta == 0);
 }
 
 inline bool has_epilogue(const GemmArgs& g) {
@@ -152,7 +158,8 @@ inline double multiplications(const GemmArgs& g) {
 }
 
 inline bool is_compact(const GemmArgs& g) {
-  if (is_half(g.dtype) || g.b_col != 1 || g.k == 0 || g.k > kBlockK || !is_direct(g) || prefers_dot(g)) return false;
+  if (is_converted(g.dtype) || g.b_col != 1 || g.k == 0 || g.k > kBlockK || !is_direct(g) || prefers_dot(g))
+    return false;
   if (multiplications(g) <= kSmallProduct) return true;
   return g.m > kDotRows && g.a_col == 1 && !packs_a(g, 3) &&
          (g.m * g.k + g.k * g.n + g.m * g.n) * item_size(g.dtype) <= kCompactBytes;
@@ -210,7 +217,7 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
     plan.block_m = 4;
     plan.unit = 32;
     plan.panels = {ceil_div(g.n, plan.unit), 1, 0};
-  } else if (g.m == 1 && g.b_col == 1 && !is_half(g.dtype) && g.n > kernels.max_vectors * kernels.lanes) {
+  } else if (g.m == 1 && g.b_col == 1 && !is_converted(g.dtype) && g.n > kernels.max_vectors * kernels.lanes) {
     plan.kernel = GemmPlan::kGemv;
     plan.unit = kGemvCols;
     plan.panels = {ceil_div(g.n, plan.unit), 1, 0};
@@ -225,8 +232,8 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
     plan.unit = kernels.lanes;
     plan.panels = Split::of(ceil_div(g.n, kernels.lanes), kernels.stream_vectors);
     plan.block_m = kernels.max_rows[plan.panels.size(0) - 1];
-    plan.pack_b =
-        is_half(g.dtype) || g.b_col != 1 || (g.m > 2 * plan.block_m && g.k * g.n * item_size(g.dtype) > kInPlaceBytes);
+    plan.pack_b = is_converted(g.dtype) || g.b_col != 1 ||
+                  (g.m > 2 * plan.block_m && g.k * g.n * item_size(g.dtype) > kInPlaceBytes);
     plan.pack_a = packs_a(g, plan.panels.count);
     plan.streams = plan.pack_b && (plan.pack_a || g.a_col == 1);
   }

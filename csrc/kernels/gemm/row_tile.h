@@ -27,7 +27,8 @@ struct RowPointers {
   }
 };
 
-inline constexpr int kSteps = 4;  // of k in one go
+// Of k in one go. A sanitizer, which gets plain code, would compile for minutes more.
+inline constexpr int kSteps = MLEXT_PINNED ? 4 : 1;
 
 // How a panel of B is read: at hand means in L1, or soon there by the CPU's own prefetching; streamed means packed, in L2 or
 // L3; packed_here means at hand, in place, and this call leaves it packed. The stores cost the arithmetic nothing, while a

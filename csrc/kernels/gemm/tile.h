@@ -21,6 +21,10 @@ struct TileShape {
   }
 };
 
+// Integers are always packed before a tile reads them (qgemm.h), in rows of whole vectors.
+template <class T>
+inline constexpr bool kReadsInPlace = T(0.5) != T(0);
+
 // Cache lines of a row of V vectors.
 inline constexpr index kLine = 64;
 template <class T, int V>

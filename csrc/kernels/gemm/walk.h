@@ -30,6 +30,8 @@ FinishArgs<T> finish_args(const GemmArgs& g, void* c, void* pre, const T* bias_m
   f.beta = T(0);
   f.bias_n = nullptr;
   f.bias_m = bias_m != nullptr ? bias_m + row : nullptr;
+  f.scale_n = g.scale_n != nullptr ? g.scale_n + column : nullptr;
+  f.offset_n = g.offset_n != nullptr ? g.offset_n + column : nullptr;
   f.activation = g.activation;
   return f;
 }

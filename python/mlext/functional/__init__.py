@@ -70,6 +70,7 @@ from mlext.functional.arithmetic import (
 )
 from mlext.functional.indexing import getitem, setitem
 from mlext.functional.linear import bilinear, embedding, linear, matmul
+from mlext.functional.quantized import matmul_integer, quantized_linear
 from mlext.functional.random import dropout
 from mlext.functional.reduction import (
     all,
@@ -169,6 +170,7 @@ __all__ = [
     "logsumexp",
     "lt",
     "matmul",
+    "matmul_integer",
     "max",
     "maximum",
     "mean",
@@ -186,6 +188,7 @@ __all__ = [
     "pow",
     "prelu",
     "prod",
+    "quantized_linear",
     "reciprocal",
     "relu",
     "relu6",

@@ -77,6 +77,13 @@ _ACTIVATIONS: dict[str, tuple[Any, bool]] = {
 }
 
 
+def check_activation(name: str, activation: str | None) -> None:
+    """Raise if there is no such activation."""
+    if activation is not None and activation not in _ACTIVATIONS:
+        known = sorted(_ACTIVATIONS)
+        raise ValueError(f"{name}: argument 'activation': expected None or one of {known}, got {activation!r}")
+
+
 def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, activation: str | None = None) -> Any:
     """Affine map with an optional activation, ``act(x W^T + b)``, in one kernel.
 
@@ -108,10 +115,7 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, activ
     >>> ml.functional.linear(ml.ones(1, 3), ml.ones(2, 3), ml.tensor([0.5, -4.0]), activation="relu")
     Tensor([[3.5, 0. ]])
     """
-    if activation is not None and activation not in _ACTIVATIONS:
-        raise ValueError(
-            f"linear: argument 'activation': expected None or one of {sorted(_ACTIVATIONS)}, got {activation!r}"
-        )
+    check_activation("linear", activation)
     if not _C.tracks(x, weight, bias):
         return _C.linear(x, weight, bias, activation)
     return _record_linear(keep(x), keep(weight), None if bias is None else keep(bias), activation)

@@ -29,6 +29,7 @@ from mlext.nn.container import ModuleDict, ModuleList, Sequential
 from mlext.nn.embedding import Embedding
 from mlext.nn.linear import Bilinear, Linear
 from mlext.nn.module import Module
+from mlext.nn.quantized import QuantizedLinear
 from mlext.tensor import Parameter
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "ModuleList",
     "PReLU",
     "Parameter",
+    "QuantizedLinear",
     "ReLU",
     "ReLU6",
     "Residual",

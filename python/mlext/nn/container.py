@@ -9,6 +9,7 @@ from mlext import compiling
 from mlext.nn import activation
 from mlext.nn.linear import Linear
 from mlext.nn.module import Module
+from mlext.nn.quantized import QuantizedLinear
 
 C = TypeVar("C", bound="_List")
 
@@ -122,7 +123,7 @@ _FUSED = {
 def _fused_name(first: Module, second: Module) -> str | None:
     """Return the activation that ``first`` can apply for ``second``, if no hook sees them."""
     name = _FUSED.get(type(second))
-    if name is None or type(first) is not Linear or first.activation is not None:
+    if name is None or type(first) not in (Linear, QuantizedLinear) or vars(first)["activation"] is not None:
         return None
     if first._hooks or second._hooks:
         return None

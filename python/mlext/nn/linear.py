@@ -7,7 +7,7 @@ from typing import Any
 
 from mlext import dtypes
 from mlext import functional as F
-from mlext.functional.linear import _ACTIVATIONS
+from mlext.functional.linear import check_activation
 from mlext.nn._door import locate, positive_int
 from mlext.nn.module import Module
 from mlext.random import Generator, resolve
@@ -71,9 +71,7 @@ class Linear(Module):
     ) -> None:
         self.in_features = positive_int("Linear", "in_features", in_features)
         self.out_features = positive_int("Linear", "out_features", out_features)
-        if activation is not None and activation not in _ACTIVATIONS:
-            known = sorted(_ACTIVATIONS)
-            raise ValueError(f"Linear: argument 'activation': expected None or one of {known}, got {activation!r}")
+        check_activation("Linear", activation)
         self.activation = activation
         rng, bound = resolve(rng), 1 / math.sqrt(in_features)
         shape = (out_features, in_features)

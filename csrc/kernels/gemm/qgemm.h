@@ -1,0 +1,35 @@
+// Products of bytes: C = A B with A unsigned or signed, B signed, and int32 sums that are exact up to 2^31 and wrap there;
+// and the quantised linear layer on top of them.
+//
+// They are products like others (gemm.h) whose compute type is int32 and whose element is a group: as many steps of k
+// as one lane of a level's dot-product instruction adds at once. Both factors are brought into groups as they are packed.
+//
+// Source of the scheme: B. Jacob and others, "Quantization and Training of Neural Networks for Efficient
+// Integer-Arithmetic-Only Inference" (2018), section 2: a real value is scale * (byte - zero), and the zero of x leaves the
+// sum as -zero * sum_c weight[o, c].
+#pragma once
+
+#include "core/types.h"
+#include "kernels/gemm/gemm.h"
+
+namespace mlext {
+
+// a (M, K) uint8 or int8, b (K, N) int8, result (M, N) int32. K = 0 gives zeros.
+Array byte_matmul(const Array& a, const Array& b);
+
+// act(scale[o] * sum_c q(x[.., c]) * values[o, c] + offset[o]) with q(x) = clamp(round(x / x_scale) + x_zero, 0, 255), ties
+// to even: x (..., C) and result (..., O) float32, values (O, C) int8, which may end in up to 3 columns of zeros more, scale
+// and offset (O,) float32, x_scale float32 and x_zero uint8 of one element. A row of x with a NaN gives a row of NaN;
+// infinities are the ends of the range.
+Array quantized_linear(const Array& x, const Array& values, const Array& scale, const Array& offset,
+                       const Array& x_scale, const Array& x_zero, Activation activation);
+
+// ---- what a level provides ------------------------------------------------------------------------------------------
+
+struct QgemmKernels {
+  GemmTypeKernels<std::int32_t> tiles;
+  // to[i] = clamp(round(from[i] * inverse) + zero, 0, 255); whether a NaN was among them, whose byte is any.
+  bool (*quantize)(const float* from, index n, float inverse, float zero, std::uint8_t* to);
+};
+
+}  // namespace mlext

@@ -1,0 +1,127 @@
+// The int32 tiles of one ISA level, how bytes get into groups, and how sums leave.
+#include "kernels/gemm/qgemm.h"
+
+#include "kernels/gemm/epilogue.h"
+#include "kernels/gemm/pack.h"
+#include "kernels/gemm/table.h"
+#include "simd/vec_int.h"
+
+namespace mlext::MLEXT_LEVEL {
+
+namespace {
+
+using Lane = std::int32_t;
+// A byte as a group holds it. The sign of b is kept; a has none, so a signed a is taken 128 larger.
+enum class Bytes { kUnsigned, kFlipped, kSigned };
+template <Bytes kBytes>
+MLEXT_INLINE auto factor_of(std::uint8_t byte) {
+  const int value = kBytes == Bytes::kSigned    ? static_cast<std::int8_t>(byte)
+                    : kBytes == Bytes::kFlipped ? byte ^ 0x80
+                                                : byte;
+  if constexpr (kGroup == 4) {
+    return static_cast<std::uint8_t>(value);
+  } else {
+    return static_cast<std::uint16_t>(value);
+  }
+}
+
+// kGroup factors `step` bytes apart, the first one in the low bits.
+template <Bytes kBytes>
+MLEXT_INLINE Lane group_of(const std::uint8_t* from, index step) {
+  std::uint32_t lane = 0;
+  for (int i = 0; i < kGroup; ++i) lane |= std::uint32_t{factor_of<kBytes>(from[i * step])} << (32 / kGroup * i);
+  return static_cast<Lane>(lane);
+}
+
+// dst[i, j] = the group at src[i * src_row + j * src_col], whose bytes are `step` apart. The two contiguous cases are loops
+// that compilers vectorise.
+template <Bytes kBytes>
+void pack_groups(const void* source, index src_row, index src_col, index step, index rows, index cols,
+                 Lane* __restrict dst, index dst_row) {
+  const auto* __restrict src = static_cast<const std::uint8_t*>(source);
+  for (index i = 0; i < rows; ++i, src += src_row, dst += dst_row) {
+    if (step == 1 && src_col == kGroup) {
+      auto* __restrict to = reinterpret_cast<decltype(factor_of<kBytes>(0))*>(dst);
+      for (index j = 0; j < cols * kGroup; ++j) to[j] = factor_of<kBytes>(src[j]);
+    } else if (src_col == 1) {
+      for (index j = 0; j < cols; ++j) dst[j] = group_of<kBytes>(src + j, step);
+    } else {
+      for (index j = 0; j < cols; ++j) dst[j] = group_of<kBytes>(src + j * src_col, step);
+    }
+  }
+}
+
+// A column of a is a group.
+void pack_a(DType dtype, const void* src, index src_row, index src_col, index rows, index cols, Lane* dst,
+            index dst_row) {
+  const auto pack = dtype == DType::uint8 ? pack_groups<Bytes::kUnsigned> : pack_groups<Bytes::kFlipped>;
+  pack(src, src_row, src_col, src_col / kGroup, rows, cols, dst, dst_row);
+}
+
+// A row of b is a group. Whole groups of bytes that lie in columns are transposed like float32.
+void pack_b(DType, const void* src, index src_row, index src_col, index rows, index cols, Lane* dst, index dst_row) {
+  if (kGroup == 4 && src_row == kGroup && src_col % 4 == 0) {
+    pack_columns(static_cast<const float*>(src), src_col / 4, rows, cols, reinterpret_cast<float*>(dst), dst_row);
+  } else {
+    pack_groups<Bytes::kSigned>(src, src_row, src_col, src_row / kGroup, rows, cols, dst, dst_row);
+  }
+}
+
+template <Activation kActivation>
+void finish_as(const FinishArgs<Lane>& g) {
+  using W = Vec<float>;
+  for (index i = 0; i < g.rows; ++i) {
+    const Lane* sums = g.tile + i * g.tile_row;
+    float* c = static_cast<float*>(g.c) + i * g.c_row;
+    for (index j = 0; j < g.cols; j += W::N) {
+      const index n = g.cols - j < W::N ? g.cols - j : W::N;
+      const W v = fma(W::load(sums + j, n), W::load(g.scale_n + j, n), W::load(g.offset_n + j, n));
+      activate<kActivation>(v).store(c + j, n);
+    }
+  }
+}
+
+void finish_sums(const FinishArgs<Lane>& g) {
+  switch (g.activation) {
+#define MLEXT_CASE(name) \
+  case Activation::name: \
+    return finish_as<Activation::name>(g);
+    MLEXT_ACTIVATIONS(MLEXT_CASE)
+#undef MLEXT_CASE
+  }
+}
+
+bool quantize(const float* from, index n, float inverse, float zero, std::uint8_t* to) {
+  using W = Vec<float>;
+  bool nan = false;
+  for (index i = 0; i < n; i += W::N) {
+    const index lanes = n - i < W::N ? n - i : W::N;
+    const W x = W::load(from + i, lanes);
+    nan |= any(is_nan(x));
+    // The first of max is taken only if it is larger, so a NaN becomes 0 and the conversion is defined.
+    float values[W::N];
+    min(max(round(x * W(inverse)) + W(zero), W::zero()), W(255)).store(values);
+    if (lanes == W::N) {
+      for (index l = 0; l < W::N; ++l) to[i + l] = static_cast<std::uint8_t>(static_cast<Lane>(values[l]));
+    } else {
+      for (index l = 0; l < lanes; ++l) to[i + l] = static_cast<std::uint8_t>(static_cast<Lane>(values[l]));
+    }
+  }
+  return nan;
+}
+
+constexpr QgemmKernels kernels() {
+  QgemmKernels table{tile_kernels<Lane>(), quantize};
+  table.tiles.group = kGroup;
+  table.tiles.pack_a = pack_a;
+  table.tiles.pack_b = pack_b;
+  table.tiles.finish = finish_sums;
+  return table;
+}
+
+}  // namespace
+
+extern const QgemmKernels qgemm_kernels;
+const QgemmKernels qgemm_kernels = kernels();
+
+}  // namespace mlext::MLEXT_LEVEL

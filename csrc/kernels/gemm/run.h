@@ -1,0 +1,74 @@
+// A planned product, in tasks over threads.
+#pragma once
+
+#include <algorithm>
+
+#include "core/dtype.h"
+#include "core/parallel.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/kept.h"
+#include "kernels/gemm/plan.h"
+#include "kernels/gemm/product.h"
+
+namespace mlext::gemm_detail {
+
+inline index batch_offset(const GemmArgs& g, const index* strides, index number) {
+  index offset = 0;
+  for (int i = g.batch_rank - 1; i >= 0; --i) {
+    offset += number % g.batch[i] * strides[i];
+    number /= g.batch[i];
+  }
+  return offset;
+}
+
+// In the compute type; null means absent.
+template <class T>
+struct Biases {
+  const T* n;
+  const T* m;
+};
+
+template <class T>
+void run(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const Biases<T>& bias) {
+  const index batches = batch_count(g);
+  if (batches == 0) return;
+  const GemmPlan plan = make_plan(kernels, g, batches);
+  // With k = 0 the sum is 0 whatever alpha is, and 0 * infinity must not get in.
+  const T alpha = g.k == 0 ? T(0) : static_cast<T>(g.alpha);
+  const BufferRef kept = kept_panels(kernels, g, plan);
+  const Product<T> whole{kernels,
+                         g,
+                         plan,
+                         alpha,
+                         static_cast<T>(g.beta),
+                         bias.n,
+                         bias.m,
+                         kept ? static_cast<const T*>(kept->data) : nullptr,
+                         g.a,
+                         g.b,
+                         g.c,
+                         g.pre};
+
+  const index row_tasks = plan.row_tasks(g), panel_tasks = plan.panel_tasks(),
+              tasks = batches * row_tasks * panel_tasks;
+  const double work = 2.0 * g.m * g.n * g.k * batches / kParallelFlops;
+  const index grain = work < 1 ? tasks : static_cast<index>(static_cast<double>(tasks) / (4 * work)) + 1;
+  parallel_for(tasks, grain, [&](index begin, index end) {
+    for (index task = begin; task < end; ++task) {
+      const index row_task = divide(task, panel_tasks), batch = divide(row_task, row_tasks);
+      const index m0 = (row_task - batch * row_tasks) * plan.rows;
+      const index p0 = (task - row_task * panel_tasks) * plan.group;
+      Product<T> product = whole;
+      if (batch != 0) {
+        product.a = at(g.a, g.dtype, batch_offset(g, g.a_batch, batch));
+        product.b = at(g.b, g.dtype, batch_offset(g, g.b_batch, batch));
+        const index c_offset = batch_offset(g, g.c_batch, batch);
+        product.c = at(g.c, g.out_dtype, c_offset);
+        if (g.pre != nullptr) product.pre = at(g.pre, g.out_dtype, c_offset);
+      }
+      product.run(m0, std::min(m0 + plan.rows, g.m), p0, std::min(p0 + plan.group, plan.panels.count));
+    }
+  });
+}
+
+}  // namespace mlext::gemm_detail

@@ -1,0 +1,84 @@
+// The register tiles of one compute type at one ISA level.
+#pragma once
+
+#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/row_tile.h"
+#include "kernels/gemm/tile.h"
+
+namespace mlext::MLEXT_LEVEL {
+
+template <class T>
+inline constexpr int kWidest = kReadsInPlace<T> ? TileShape<T>::kVectors : TileShape<T>::kStreamVectors;
+
+// Only its pinned instructions set row_tile apart.
+#if defined(__AVX2__)
+inline constexpr bool kHasRowTiles = true;
+#else
+inline constexpr bool kHasRowTiles = false;
+#endif
+
+template <class T, int R, int V, bool kPartial, Panel kPanel>
+constexpr auto row_tile_or_tile() {
+  // A mask that only the stores use costs nothing: one kind of tile serves whole vectors too.
+  constexpr bool kMasks = kPartial || !kReadsInPlace<T>;
+  if constexpr (kHasRowTiles) {
+    return row_tile<T, R, V, kMasks, kPanel>;
+  } else {
+    return tile<T, R, V, kMasks>;
+  }
+}
+
+template <class T, int V, bool kPartial, int... r>
+constexpr void add_tiles(GemmTypeKernels<T>& table, Lanes<r...>) {
+  if constexpr (kReadsInPlace<T>) ((table.tile[kPartial][V - 1][r] = tile<T, r + 1, V, kPartial>), ...);
+  ((table.row_tile[kPartial][V - 1][r] = row_tile_or_tile<T, r + 1, V, kPartial, Panel::at_hand>()), ...);
+}
+
+template <class T, int V, bool kPartial, int... missing>
+constexpr void add_streams(GemmTypeKernels<T>& table, Lanes<missing...>) {
+  constexpr int kRows = TileShape<T>::rows(V);
+  ((table.stream_tile[kPartial][V - 1][missing] = row_tile_or_tile<T, kRows - missing, V, kPartial, Panel::streamed>()),
+   ...);
+}
+
+template <class T, int V, bool kPartial, int... missing>
+constexpr void add_packing(GemmTypeKernels<T>& table, Lanes<missing...>) {
+  constexpr int kRows = TileShape<T>::rows(V);
+  ((table.pack_tile[kPartial][V - 1][missing] = row_tile<T, kRows - missing, V, kPartial, Panel::packed_here>), ...);
+}
+
+template <class T, int V, bool kPartial>
+constexpr void add_tiles_of(GemmTypeKernels<T>& table) {
+  constexpr int kRows = TileShape<T>::rows(V);
+  table.max_rows[V - 1] = kRows;
+  add_tiles<T, V, kPartial>(table, typename MakeLanes<kRows>::Type{});
+  if constexpr (V <= TileShape<T>::kStreamVectors) {
+    add_streams<T, V, kPartial>(table, typename MakeLanes<kTallHeights>::Type{});
+  }
+  // Packing pays from three blocks of rows on, which differ by one, and for more columns than one vector. 16 registers have no
+  // room for a mask beside the sums: gcc 12 would copy those.
+  if constexpr (kHasRowTiles && kReadsInPlace<T> && V > 1 && (TileShape<T>::kWide || !kPartial)) {
+    constexpr int kLowest = (2 * kRows + 3) / 3;
+    add_packing<T, V, kPartial>(table, typename MakeLanes<kRows - kLowest + 1>::Type{});
+  }
+}
+
+template <class T, int V = 1>
+constexpr void add_all_tiles(GemmTypeKernels<T>& table) {
+  add_tiles_of<T, V, false>(table);
+  add_tiles_of<T, V, true>(table);
+  if constexpr (V < kWidest<T>) add_all_tiles<T, V + 1>(table);
+}
+
+template <class T>
+constexpr GemmTypeKernels<T> tile_kernels() {
+  GemmTypeKernels<T> table{};
+  table.lanes = Vec<T>::N;
+  table.group = 1;
+  table.max_vectors = kWidest<T>;
+  table.stream_vectors = TileShape<T>::kStreamVectors;
+  add_all_tiles(table);
+  return table;
+}
+
+}  // namespace mlext::MLEXT_LEVEL
