@@ -54,6 +54,13 @@ MUTATIONS = [
         "bias - 0 * x_zero * values",
         "test_quantized.py",
     ),
+    # Of four bits, the two halves of a byte change places.
+    (
+        "python/mlext/nn/_rounding.py",
+        "blocks[:, :, 0] | blocks[:, :, 1] << 4",
+        "blocks[:, :, 1] | blocks[:, :, 0] << 4",
+        "test_quantized.py",
+    ),
     # A broadcast operand gets a gradient of the result's shape.
     (
         "python/mlext/functional/_common.py",

@@ -53,6 +53,7 @@ def test_every_layer_describes_itself(name, tmp_path):
     examples = {
         "Linear": (3, 2),
         "QuantizedLinear": (3, 2),
+        "WeightOnlyLinear": (70, 2, 4, 32),
         "Bilinear": (2, 3, 4),
         "Embedding": (5, 2, 0),
         "Residual": (ml.nn.Linear(2, 2),),

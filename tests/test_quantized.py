@@ -11,6 +11,7 @@ import pytest
 import mlext as ml
 from mlext import functional as F
 from mlext import nn
+from mlext.nn._rounding import quantize_rows, quantize_rows_to_4_bits
 
 RNG = np.random.default_rng(7)
 # One, odd, whole tiles and more than one tile, block of k (4096 bytes of 16-bit factors) and chunk of rows.
@@ -173,13 +174,86 @@ def test_a_gradient_is_refused_rather_than_lost() -> None:
         layer(ml.ones(2, 3).requires_grad_())
 
 
+# ---- weights of few bits -------------------------------------------------------------------------
+
+
+def nibbles(values: Any) -> Any:
+    """The layout of the docstring, a weight at a time."""
+    out = np.full((len(values), -(-values.shape[1] // 32) * 16), 0x88, np.uint8)
+    for o, row in enumerate(values):
+        for c, value in enumerate(row):
+            at, high = c // 32 * 16 + c % 16, c % 32 >= 16
+            out[o, at] = out[o, at] & (0x0F if high else 0xF0) | (int(value) + 8) << (4 if high else 0)
+    return out
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("activation", [None, "silu"])
+@pytest.mark.parametrize(
+    ("rows", "features", "outputs", "group"),
+    [(1, 1, 1, 32), (3, 7, 5, 7), (1, 100, 33, 32), (9, 64, 40, 64), (40, 1000, 70, 96), (2, 4000, 50, 4000)],
+)
+def test_weights_of_few_bits(
+    level: str, rows: int, features: int, outputs: int, group: int, activation: str | None, bits: int
+) -> None:
+    x = RNG.normal(size=(rows, features)).astype(np.float32)
+    values = RNG.integers(-128 if bits == 8 else -8, 128 if bits == 8 else 8, (outputs, features)).astype(np.int8)
+    scale = RNG.uniform(0.001, 0.01, (outputs, -(-features // group))).astype(np.float32)
+    bias = RNG.normal(size=outputs).astype(np.float32)
+    weight = values * scale.astype(np.float64).repeat(group, axis=1)[:, :features]
+    sums = x.astype(np.float64) @ weight.T
+    packed = values if bits == 8 else nibbles(values)
+    tolerance = 32 * 2**-24 * (np.abs(x) @ np.abs(weight).T) + 1e-6
+    for vector in (None, bias):
+        expected = ACTIVATIONS[activation](sums if vector is None else sums + vector)
+        got = F.weight_only_linear(x, packed, scale, vector, group, activation)
+        assert (np.abs(got - expected) <= tolerance).all()
+    np.testing.assert_array_equal(F.weight_only_linear(x[None], packed, scale, bias, group, activation)[0], got)
+
+
+def test_threads_do_not_change_weights_of_few_bits(threads: Any) -> None:
+    x, values = RNG.normal(size=(33, 700)).astype(np.float32), integers(np.int8, 300, 700)
+    scale, results = RNG.uniform(size=(300, 1)).astype(np.float32), []
+    for count in (1, 2, 3):
+        threads(count)
+        results.append(F.weight_only_linear(x, values, scale, None, 700).tobytes())
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"x": np.ones((2, 40))}, TypeError, "'x': expected"),
+        ({"values": np.ones((3, 40), np.int32)}, TypeError, "'values': expected dtype int8"),
+        ({"values": np.ones((3, 39), np.int8)}, ValueError, r"'values': expected shape \(out, 40\)"),
+        ({"values": np.ones((3, 20), np.uint8)}, ValueError, r"'values': expected shape \(out, 32\)"),
+        ({"group_size": 20}, ValueError, "'group_size': expected a multiple of 32, or at least 40, got 20"),
+        ({"group_size": 0}, ValueError, "'group_size': expected"),
+        ({"scale": np.ones((3, 1), np.float32)}, ValueError, "'scale': expected"),
+        ({"bias": np.ones(2, np.float32)}, ValueError, "'bias': expected"),
+        ({"activation": "swish"}, ValueError, "'activation': expected None or one of"),
+    ],
+)
+def test_wrong_arguments_of_weights_of_few_bits(change: dict[str, Any], error: type[Exception], text: str) -> None:
+    args: dict[str, Any] = {
+        "x": np.ones((2, 40), np.float32),
+        "values": np.ones((3, 40), np.int8),
+        "scale": np.ones((3, 2), np.float32),
+        "bias": None,
+        "group_size": 32,
+    }
+    with pytest.raises(error, match="weight_only_linear.*" + text):
+        F.weight_only_linear(**(args | change))
+
+
 # ---- layers and models ---------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[Any, Any, Any, Any]:
     found = ml.datasets.load_digits()
-    x, y = found.data / np.float32(16), found.target
+    order = np.random.default_rng(0).permutation(len(found.data))
+    x, y = found.data[order] / np.float32(16), found.target[order]
     return x[:1400], y[:1400], x[1400:], y[1400:]
 
 
@@ -206,6 +280,40 @@ def test_digits_keep_their_accuracy(digits: Any, trained: nn.Module) -> None:
     assert [type(layer).__name__[:5] for layer in small] == ["Quant", "ReLU", "Quant", "GELU", "Quant"]
     for name, value in trained.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), before[name])
+
+
+@pytest.mark.parametrize(
+    ("weights", "group_size", "loss"), [("int8", None, 0.003), ("int8", 32, 0.003), ("int4", None, 0.003)]
+)
+def test_digits_with_weights_of_few_bits(
+    digits: Any, trained: nn.Module, tmp_path: Path, weights: str, group_size: int | None, loss: float
+) -> None:
+    x, y = digits[2:]
+    small = ml.quantize(trained, weights=weights, group_size=group_size)
+    assert accuracy(small, x, y) >= accuracy(trained, x, y) - 0.003
+    ml.save(small, tmp_path / "small.safetensors")
+    np.testing.assert_array_equal(ml.load(tmp_path / "small.safetensors").predict(x), small.predict(x))
+
+
+def test_four_bits_lose_less_than_by_the_largest_weight() -> None:
+    weight = RNG.normal(size=(200, 32)).astype(np.float32)
+    values, scale = quantize_rows_to_4_bits(weight)
+    assert values.min() == -8
+    assert values.max() == 7
+    plain, step = quantize_rows(weight, 7)
+    errors = [((v * s[:, None] - weight) ** 2).sum(axis=1) for v, s in ((values, scale), (plain, step))]
+    assert (errors[0] <= errors[1]).all()
+    assert errors[0].sum() < 0.8 * errors[1].sum()
+
+
+@pytest.mark.parametrize("features", [5, 32, 50, 100])
+def test_four_bits_hold_what_fits_them(features: int) -> None:
+    layer = nn.Linear(features, 3, rng=0)
+    values = RNG.integers(-7, 8, (3, features))
+    values[:, ::32] = 7
+    layer.load_state_dict({"weight": (values * 0.25).astype(np.float32), "bias": layer.bias})
+    x = RNG.integers(-3, 4, (4, features)).astype(np.float32)
+    np.testing.assert_array_equal(ml.quantize(layer, weights="int4").predict(x), layer.predict(x))
 
 
 def test_saved_and_loaded(digits: Any, trained: nn.Module, tmp_path: Path) -> None:
@@ -295,3 +403,28 @@ def test_hooks_stay() -> None:
 def test_what_cannot_be_quantised(model: Any, data: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match="quantize: .*" + text):
         ml.quantize(model, data)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"weights": "int3"}, "'weights': expected 'int8' or 'int4', got 'int3'"),
+        ({"weights": "int4", "group_size": 20}, "'group_size': expected None or a positive multiple of 32, got 20"),
+        (
+            {"weights": "int4", "calibration_data": np.ones((2, 2), np.float32)},
+            "'calibration_data': expected None with",
+        ),
+    ],
+)
+def test_options_that_do_not_fit(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match="quantize: argument " + text):
+        ml.quantize(nn.Linear(2, 2), **options)
+
+
+def test_bits_and_weights_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="'bits': expected 8 or 4, got 3"):
+        nn.WeightOnlyLinear(2, 2, 3)
+    broken = nn.Linear(2, 2)
+    broken.load_state_dict({"weight": np.full((2, 2), np.inf, np.float32), "bias": np.zeros(2, np.float32)})
+    with pytest.raises(ValueError, match="expected finite weights"):
+        ml.quantize(broken)

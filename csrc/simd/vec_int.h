@@ -22,6 +22,20 @@ struct Vec<std::int32_t> {
   static MLEXT_INLINE Vec zero() { return typename I::INative{}; }
   static MLEXT_INLINE Vec load(const std::int32_t* p) { return bits(Vec<float>::load(floats(p))).v; }
   static MLEXT_INLINE Vec load(const std::int32_t* p, index n) { return bits(Vec<float>::load(floats(p), n)).v; }
+  // N bytes, widened. gcc 12 takes a vector conversion of them apart.
+  static MLEXT_INLINE Vec load(const std::uint8_t* p) {
+#if defined(__AVX512F__)
+    return reinterpret_cast<typename I::INative>(
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__)
+    return reinterpret_cast<typename I::INative>(
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
+    typename I::INative wide;
+    for (index i = 0; i < N; ++i) wide[i] = p[i];
+    return wide;
+#endif
+  }
   MLEXT_INLINE void store(std::int32_t* p) const { from_bits(IVec<float>(v)).store(floats(p)); }
   MLEXT_INLINE void store(std::int32_t* p, index n) const { from_bits(IVec<float>(v)).store(floats(p), n); }
 

@@ -47,7 +47,7 @@ void explain_tiles(const GemmArgs& g, const GemmPlan& plan, GemmExplanation& e) 
                                        : "packs a: its rows lie so far apart that few sets of the L1 cache hold them");
   }
   e.packs_b = plan.pack_b;
-  e.keeps_b = worth_keeping<T>(g, plan);
+  e.keeps_b = worth_keeping<T>(g, plan, 1);
   if (!plan.pack_b) {
     e.reasons.push_back(text("b in place: it is at most ", kInPlaceBytes, " bytes, or few rows read it"));
   } else if (e.keeps_b) {

@@ -58,6 +58,11 @@ Array quantized_linear_door(const Array& x, const Array& values, const Array& sc
   return quantized_linear(x, values, scale, offset, x_scale, x_zero, parse_activation("quantized_linear", activation));
 }
 
+Array weight_only_linear_door(const Array& x, const Array& values, const Array& scale, const Array* bias, index group,
+                              std::optional<std::string_view> activation) {
+  return weight_only_linear(x, values, scale, bias, group, parse_activation("weight_only_linear", activation));
+}
+
 py::dict explain_door(index m, index n, index k, const py::object& dtype, bool transpose_a, bool transpose_b,
                       index batch) {
   GemmArgs g;
@@ -96,6 +101,8 @@ void bind_gemm(py::module_& m) {
   door<&quantized_linear_door>(m, "quantized_linear",
                                {"x", "values", "scale", "offset", "x_scale", "x_zero", "activation"},
                                "act(scale * q(x) values^T + offset) with q(x) in bytes.");
+  door<&weight_only_linear_door>(m, "weight_only_linear", {"x", "values", "scale", "bias", "group_size", "activation"},
+                                 "act(x W^T + b) with the weights of W in 8 or 4 bits.");
   m.def("explain_gemm", &explain_door, py::arg("m"), py::arg("n"), py::arg("k"), py::arg("dtype"),
         py::arg("transpose_a"), py::arg("transpose_b"), py::arg("batch"),
         "How a product of this shape would be computed, and why.");

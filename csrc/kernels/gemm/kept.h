@@ -12,7 +12,8 @@ namespace mlext::gemm_detail {
 // Smaller ones are packed in the time that finding them takes.
 constexpr index kKeptBytes = 2 << 10;
 // With more rows, packing takes less than 6 per cent, and panels that pass through L3 once each gain nothing (1024 x 1024
-// weights: 2 times as fast at 8 rows, 1.6 at 32, 1.2 at 128, 1.06 at 512, 1.02 at 2048).
+// weights: 2 times as fast at 8 rows, 1.6 at 32, 1.2 at 128, 1.06 at 512, 1.02 at 2048). Bytes, a group of which takes as
+// long as one multiplication, gain as much with as many times the rows.
 constexpr index kKeptRows = 512;
 
 // Where a panel begins: block of k after block of k, and in each of them panel after panel.
@@ -40,14 +41,14 @@ index kept_bytes(const GemmArgs& g, const GemmPlan& plan) {
   return plan.column(plan.panels.count) * g.k * static_cast<index>(sizeof(T));
 }
 template <class T>
-bool worth_keeping(const GemmArgs& g, const GemmPlan& plan) {
-  return plan.pack_b && !plan.compact && g.m <= kKeptRows && kept_bytes<T>(g, plan) >= kKeptBytes;
+bool worth_keeping(const GemmArgs& g, const GemmPlan& plan, int group) {
+  return plan.pack_b && !plan.compact && g.m <= kKeptRows * group && kept_bytes<T>(g, plan) >= kKeptBytes;
 }
 
 // The panels of B as `plan` wants them, or nothing: then the walk packs as it goes. The sums are the same, bit for bit.
 template <class T>
 BufferRef kept_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const GemmPlan& plan) {
-  if (g.b_home == nullptr || !worth_keeping<T>(g, plan)) return {};
+  if (g.b_home == nullptr || !worth_keeping<T>(g, plan, kernels.group)) return {};
   // Blocks of k and panels follow from the shape and from what a level has: lanes, and vectors in a tile.
   const int layout = (static_cast<int>(g.dtype) * 8 + kernels.group) * 4096 + static_cast<int>(kernels.lanes) * 16 +
                      kernels.stream_vectors;

@@ -24,12 +24,25 @@ Array byte_matmul(const Array& a, const Array& b);
 Array quantized_linear(const Array& x, const Array& values, const Array& scale, const Array& offset,
                        const Array& x_scale, const Array& x_zero, Activation activation);
 
+// act(sum_c x[.., c] * scale[o, c / group] * weight[o, c] + bias[o]), summed in float32: x (..., C) and result (..., O)
+// float32, scale (O, C / group rounded up) float32, group a multiple of kBlock or at least C, bias (O,) float32 or null.
+// Weights of 8 bits: values (O, C) int8. Of 4 bits: values uint8 (O, C / kBlock rounded up * kBlock / 2); of every kBlock
+// weights the first half are the low and the second half the high bits, each 8 more than the weight.
+Array weight_only_linear(const Array& x, const Array& values, const Array& scale, const Array* bias, index group,
+                         Activation activation);
+
 // ---- what a level provides ------------------------------------------------------------------------------------------
+
+inline constexpr index kBlock = 32;
 
 struct QgemmKernels {
   GemmTypeKernels<std::int32_t> tiles;
   // to[i] = clamp(round(from[i] * inverse) + zero, 0, 255); whether a NaN was among them, whose byte is any.
   bool (*quantize)(const float* from, index n, float inverse, float zero, std::uint8_t* to);
+  // to[c] = scale[c / group] * weight c, for n of them; 4 bits: to the end of a block.
+  using Expand = void(const void* values, index n, index group, const float* scale, float* to);
+  Expand* expand8;
+  Expand* expand4;
 };
 
 }  // namespace mlext

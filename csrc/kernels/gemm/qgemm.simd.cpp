@@ -33,8 +33,21 @@ MLEXT_INLINE Lane group_of(const std::uint8_t* from, index step) {
   return static_cast<Lane>(lane);
 }
 
-// dst[i, j] = the group at src[i * src_row + j * src_col], whose bytes are `step` apart. The two contiguous cases are loops
-// that compilers vectorise.
+// The groups of a vector's worth of neighbours. gcc finds the same, behind checks that take longer than a row of a panel.
+template <Bytes kBytes>
+MLEXT_INLINE Vec<Lane> groups_of(const std::uint8_t* from, index step) {
+  auto lanes = Vec<Lane>::zero().wrapping();
+#pragma GCC unroll 4
+  for (int i = 0; i < kGroup; ++i) {
+    auto factor = Vec<Lane>::load(from + i * step).wrapping();
+    if constexpr (kBytes == Bytes::kFlipped) factor ^= 0x80;
+    if constexpr (kBytes == Bytes::kSigned && kGroup == 2) factor = ((factor ^ 0x80) - 0x80) & 0xffff;
+    lanes |= factor << (32 / kGroup * i);
+  }
+  return lanes;
+}
+
+// dst[i, j] = the group at src[i * src_row + j * src_col], whose bytes are `step` apart.
 template <Bytes kBytes>
 void pack_groups(const void* source, index src_row, index src_col, index step, index rows, index cols,
                  Lane* __restrict dst, index dst_row) {
@@ -44,7 +57,9 @@ void pack_groups(const void* source, index src_row, index src_col, index step, i
       auto* __restrict to = reinterpret_cast<decltype(factor_of<kBytes>(0))*>(dst);
       for (index j = 0; j < cols * kGroup; ++j) to[j] = factor_of<kBytes>(src[j]);
     } else if (src_col == 1) {
-      for (index j = 0; j < cols; ++j) dst[j] = group_of<kBytes>(src + j, step);
+      index j = 0;
+      for (; j + Vec<Lane>::N <= cols; j += Vec<Lane>::N) groups_of<kBytes>(src + j, step).store(dst + j);
+      for (; j < cols; ++j) dst[j] = group_of<kBytes>(src + j, step);
     } else {
       for (index j = 0; j < cols; ++j) dst[j] = group_of<kBytes>(src + j * src_col, step);
     }
@@ -110,8 +125,39 @@ bool quantize(const float* from, index n, float inverse, float zero, std::uint8_
   return nan;
 }
 
+void expand8(const void* values, index n, index group, const float* scale, float* to) {
+  using W = Vec<float>;
+  const auto* from = static_cast<const std::int8_t*>(values);
+  for (index begin = 0; begin < n; begin += group, ++scale) {
+    const index end = n - begin < group ? n : begin + group;
+    const W factor(*scale);
+    index i = begin;
+    for (; i + W::N <= end; i += W::N) (W::load(from + i) * factor).store(to + i);
+    if (i < end) (W::load(from + i, end - i) * factor).store(to + i, end - i);
+  }
+}
+
+void expand4(const void* values, index n, index group, const float* scale, float* to) {
+  using W = Vec<float>;
+  constexpr index kHalf = kBlock / 2;
+  const auto* from = static_cast<const std::uint8_t*>(values);
+  const W sixteenth(1.0f / 16), minus(-16);
+  for (index begin = 0; begin < n; begin += group, ++scale) {
+    const index end = n - begin < group ? n : begin + group;
+    const W factor(*scale), offset(-8 * *scale);
+    for (index block = begin; block < end; block += kBlock) {
+#pragma GCC unroll 4
+      for (index i = 0; i < kHalf; i += W::N) {
+        const W byte = W::load(from + block / 2 + i), high = floor(byte * sixteenth), low = fma(high, minus, byte);
+        fma(low, factor, offset).store(to + block + i);
+        fma(high, factor, offset).store(to + block + kHalf + i);
+      }
+    }
+  }
+}
+
 constexpr QgemmKernels kernels() {
-  QgemmKernels table{tile_kernels<Lane>(), quantize};
+  QgemmKernels table{tile_kernels<Lane>(), quantize, expand8, expand4};
   table.tiles.group = kGroup;
   table.tiles.pack_a = pack_a;
   table.tiles.pack_b = pack_b;

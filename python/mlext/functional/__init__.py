@@ -70,7 +70,7 @@ from mlext.functional.arithmetic import (
 )
 from mlext.functional.indexing import getitem, setitem
 from mlext.functional.linear import bilinear, embedding, linear, matmul
-from mlext.functional.quantized import matmul_integer, quantized_linear
+from mlext.functional.quantized import matmul_integer, quantized_linear, weight_only_linear
 from mlext.functional.random import dropout
 from mlext.functional.reduction import (
     all,
@@ -225,5 +225,6 @@ __all__ = [
     "tril",
     "triu",
     "var",
+    "weight_only_linear",
     "where",
 ]

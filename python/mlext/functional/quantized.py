@@ -117,3 +117,58 @@ def refuse_gradient(name: str, x: ArrayLike) -> None:
             f"{name}: argument 'x': expected an array that tracks no gradient, got one that does; a quantised weight "
             "has no gradient: call it under mlext.no_grad() or with x.detach()"
         )
+
+
+def weight_only_linear(
+    x: ArrayLike,
+    values: ArrayLike,
+    scale: ArrayLike,
+    bias: ArrayLike | None,
+    group_size: int,
+    activation: str | None = None,
+) -> Any:
+    """Linear map with weights of 8 or 4 bits, ``act(sum_c x_c scale_og w_oc + b_o)`` with ``g = c // group_size``.
+
+    Sums are those of float32. Has no gradient.
+
+    Parameters
+    ----------
+    x : Tensor or ndarray of float32, shape (..., C)
+        Input.
+    values : Tensor or ndarray
+        The weights w. 8 bits: int8, shape (O, C). 4 bits: uint8, shape (O, 16 ceil(C / 32)); of every 32 weights the
+        first 16 are the low bits of 16 bytes and the others the high bits, each 8 larger than the weight.
+    scale : Tensor or ndarray of float32, shape (O, ceil(C / group_size))
+        What a step of a weight stands for.
+    bias : Tensor or ndarray of float32, shape (O,), or None
+        Added to every row of the result.
+    group_size : int
+        Neighbours in a row that share a scale: a multiple of 32, or C and more.
+    activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
+        Applied in the store phase.
+
+    Returns
+    -------
+    Tensor or ndarray of float32, shape (..., O)
+
+    Raises
+    ------
+    TypeError
+        If a dtype is another.
+    ValueError
+        If a shape or ``group_size`` does not fit, or the activation is unknown.
+    RuntimeError
+        If ``x`` tracks gradients.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mlext as ml
+    >>> x = np.array([[1.0, 2.0]], np.float32)
+    >>> values, scale = np.array([[100, -50]], np.int8), np.array([[0.01]], np.float32)
+    >>> ml.functional.weight_only_linear(x, values, scale, None, 2)
+    array([[0.]], dtype=float32)
+    """
+    check_activation("weight_only_linear", activation)
+    refuse_gradient("weight_only_linear", x)
+    return _C.weight_only_linear(x, values, scale, bias, group_size, activation)

@@ -98,7 +98,7 @@ def build(tree: Any, elements: int) -> nn.Module:
     tree : dict
         From a file: nothing in it is trusted.
     elements : int
-        Number of values in the file: no parameter is larger.
+        Number of values that the file may hold: no parameter is larger.
 
     Raises
     ------

@@ -137,7 +137,7 @@ def load(path: Path, model: Any = None) -> Any:
 
 
 def _rebuild(path: Path, description: dict[str, Any], entries: dict[str, Entry], state: dict[str, Tensor]) -> nn.Module:
-    elements = sum([entry.data.size for entry in entries.values()])
+    elements = sum([2 * entry.data.nbytes for entry in entries.values()])  # weights of 4 bits are the smallest
     try:
         made = architecture.build(description["architecture"], elements)
         made.load_state_dict(state)

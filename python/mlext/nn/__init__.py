@@ -29,7 +29,7 @@ from mlext.nn.container import ModuleDict, ModuleList, Sequential
 from mlext.nn.embedding import Embedding
 from mlext.nn.linear import Bilinear, Linear
 from mlext.nn.module import Module
-from mlext.nn.quantized import QuantizedLinear
+from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
 from mlext.tensor import Parameter
 
 __all__ = [
@@ -69,4 +69,5 @@ __all__ = [
     "Softshrink",
     "Softsign",
     "Tanh",
+    "WeightOnlyLinear",
 ]

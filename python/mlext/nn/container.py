@@ -9,7 +9,7 @@ from mlext import compiling
 from mlext.nn import activation
 from mlext.nn.linear import Linear
 from mlext.nn.module import Module
-from mlext.nn.quantized import QuantizedLinear
+from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
 
 C = TypeVar("C", bound="_List")
 
@@ -111,19 +111,20 @@ class _List(_Container):
         return list(self._items)[index]
 
 
-# Activation layers that Linear computes in the store phase of its product, bit for bit the same.
+# Activation layers that those of _FUSING compute in the store phase of their product, bit for bit the same.
 _FUSED = {
     activation.ReLU: "relu",
     activation.Sigmoid: "sigmoid",
     activation.Tanh: "tanh",
     activation.SiLU: "silu",
 }
+_FUSING = (Linear, QuantizedLinear, WeightOnlyLinear)
 
 
 def _fused_name(first: Module, second: Module) -> str | None:
     """Return the activation that ``first`` can apply for ``second``, if no hook sees them."""
     name = _FUSED.get(type(second))
-    if name is None or type(first) not in (Linear, QuantizedLinear) or vars(first)["activation"] is not None:
+    if name is None or type(first) not in _FUSING or vars(first)["activation"] is not None:
         return None
     if first._hooks or second._hooks:
         return None
