@@ -61,6 +61,28 @@ class Matmul:
         return 2.0 * m * n * k, 4.0 * (m * k + k * n + m * n)
 
 
+class MatmulInteger:
+    """A product of bytes with int32 sums; the weight is signed, and `dtype` is that of the samples."""
+
+    @staticmethod
+    def make(row: Inputs, rng: np.random.Generator) -> Inputs:
+        info = np.iinfo(row["dtype"])
+        x = rng.integers(info.min, info.max, (row["n"], row["k"]), dtype=row["dtype"], endpoint=True)
+        w = rng.integers(-128, 127, (row["m"], row["k"]), dtype=np.int8, endpoint=True)
+        return {"a": x, "b": w.T if row.get("trans_a") else np.ascontiguousarray(w.T)}
+
+    @staticmethod
+    def check(result: Any, inputs: Inputs) -> None:
+        rows = np.unique(np.linspace(0, len(inputs["a"]) - 1, 8, dtype=int))
+        expected = inputs["a"][rows].astype(np.float64) @ inputs["b"].astype(np.float64)
+        assert_close(np.asarray(result)[rows], expected, 0.0)
+
+    @staticmethod
+    def work(row: Inputs) -> tuple[float, float]:
+        m, n, k = row["m"], row["n"], row["k"]
+        return 2.0 * m * n * k, 1.0 * (m * k + k * n + 4 * m * n)
+
+
 class Map:
     """One output element per input element."""
 
@@ -196,7 +218,7 @@ class Network:
         return 2.0 * row["batch"] * products, 4.0 * weights
 
 
-OPS: dict[str, Any] = {"matmul": Matmul, "train": Network, "predict": Network}
+OPS: dict[str, Any] = {"matmul": Matmul, "matmul_integer": MatmulInteger, "train": Network, "predict": Network}
 OPS |= dict.fromkeys(reference.MAPS, Map)
 OPS |= dict.fromkeys(reference.REDUCTIONS, Reduce)
 OPS |= dict.fromkeys(("softmax", "log_softmax", "cross_entropy"), Softmax)

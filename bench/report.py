@@ -51,7 +51,7 @@ def share_of_peak(record: dict[str, Any], peaks: dict[str, Any], caches: dict[st
     level = next((name for name in ("L1", "L2", "L3") if record["footprint"] <= caches[name]), "DRAM")
     memory = peaks["read_gbytes" if record["reads_only"] else "copy_gbytes"][level]
     shares = (
-        record["flops"] / median / 1e9 / peaks["gflops_f32"],
+        record["flops"] / median / 1e9 / peaks[record["peak"]],
         record["bytes"] / median / 1e9 / memory,
     )
     return 100 * max(shares)

@@ -43,6 +43,7 @@ FAMILIES = {
     "overhead": ["overhead.json"],
     "dense": ["dense.json"],
     "linear": ["linear.json"],
+    "bytes": ["bytes.json"],
     "import": [],
 }
 FORCED_SUFFIX = " avx512"
@@ -69,10 +70,11 @@ def rows(family: str, options: argparse.Namespace) -> Iterator[tuple[str, dict[s
 
 def row_name(row: dict[str, Any]) -> str:
     op = row["op"]
-    if op == "matmul":
+    if op.startswith("matmul"):
         marks = [m for m, on in (("W^T", row.get("trans_a")), ("x^T", row.get("trans_b"))) if on]
         marks += ["Tensors"] if row.get("tensors") else []
-        return " ".join([f"matmul {row['n']}x{row['k']} @ {row['k']}x{row['m']}", *marks])
+        marks += [row["dtype"]] if "dtype" in row else []
+        return " ".join([f"{op} {row['n']}x{row['k']} @ {row['k']}x{row['m']}", *marks])
     if "sizes" in row:
         sizes = "-".join(map(str, row["sizes"]))
         how = [row["optimizer"], "compiled" if row.get("compiled") else "eager"] if op == "train" else []
@@ -224,6 +226,7 @@ def record(
         "row": name,
         "threads": threads,
         "flops": flops,
+        "peak": "gops_i8" if row["op"] == "matmul_integer" else "gflops_f32",
         "bytes": bytes_,
         "footprint": op.footprint(row) if hasattr(op, "footprint") else bytes_,
         "reads_only": row["op"] in ("sum", "mean", "max", "var", "argmax", "cross_entropy"),

@@ -39,7 +39,7 @@ endfunction()
 mlext_level(portable)
 mlext_level(avx2        X86 FEATURES ${MLEXT_X86_V3})
 mlext_level(avx512      X86 FEATURES ${MLEXT_AVX512} FLAGS -mprefer-vector-width=512)
-mlext_level(avx512_vnni X86 FEATURES ${MLEXT_AVX512} avx512vnni LIKE avx512 OWN qgemm FLAGS -mprefer-vector-width=512)
+mlext_level(avx512_vnni X86 FEATURES ${MLEXT_AVX512} avx512vnni LIKE avx512 OWN qgemm machine FLAGS -mprefer-vector-width=512)
 mlext_level(avx512_bf16 X86 FEATURES ${MLEXT_AVX512} avx512vnni avx512bf16 LIKE avx512_vnni)
 
 # Writes isa_levels.h: MLEXT_FOR_EACH_LEVEL(X, ...) calls X(level, "features", kernels, ...) for every level of this build;

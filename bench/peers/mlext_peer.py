@@ -42,6 +42,12 @@ def matmul(inputs: Inputs) -> Any:
     return lambda: matmul(a, b)
 
 
+def matmul_integer(inputs: Inputs) -> Any:
+    # Tensors, so that the weight is packed once, as ONNX Runtime does with its constants.
+    a, b = ml.tensor(inputs["a"]), ml.tensor(inputs["b"])
+    return lambda: F.matmul_integer(a, b)
+
+
 def map_(inputs: Inputs) -> Any:
     fn, arguments = MAPS[inputs["op"]], [inputs[k] for k in ("x", "y") if k in inputs]
     return lambda: fn(*arguments)
@@ -101,6 +107,12 @@ def predict(inputs: Inputs) -> Any:
 
 
 def build(op: str) -> Callable[[Inputs], Any] | None:
-    table = {"matmul": matmul, "train": train, "predict": predict, "cross_entropy": cross_entropy}
+    table = {
+        "matmul": matmul,
+        "matmul_integer": matmul_integer,
+        "train": train,
+        "predict": predict,
+        "cross_entropy": cross_entropy,
+    }
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)
     return table.get(op)

@@ -32,13 +32,21 @@ def setup(threads: int) -> None:
     _threads = threads
 
 
-def _session(nodes: list[Any], inputs: dict[str, np.ndarray], constants: dict[str, np.ndarray]) -> Any:
+def _session(
+    nodes: list[Any],
+    inputs: dict[str, np.ndarray],
+    constants: dict[str, np.ndarray],
+    out: int = TensorProto.FLOAT,
+) -> Any:
     """A call that feeds `inputs` and returns the output `out` of the last node."""
     graph = helper.make_graph(
         nodes,
         "row",
-        [helper.make_tensor_value_info(k, TensorProto.FLOAT, v.shape) for k, v in inputs.items()],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
+        [
+            helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+            for k, v in inputs.items()
+        ],
+        [helper.make_tensor_value_info("out", out, None)],
         [numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
@@ -52,6 +60,11 @@ def _session(nodes: list[Any], inputs: dict[str, np.ndarray], constants: dict[st
 
 def matmul(inputs: Inputs) -> Any:
     return _session([helper.make_node("MatMul", ["a", "b"], ["out"])], {"a": inputs["a"]}, {"b": inputs["b"]})
+
+
+def matmul_integer(inputs: Inputs) -> Any:
+    node = helper.make_node("MatMulInteger", ["a", "b"], ["out"])
+    return _session([node], {"a": inputs["a"]}, {"b": inputs["b"]}, TensorProto.INT32)
 
 
 def map_(inputs: Inputs) -> Any:
@@ -76,6 +89,6 @@ def predict(inputs: Inputs) -> Any:
 
 
 def build(op: str) -> Callable[[Inputs], Any] | None:
-    table = {"matmul": matmul, "predict": predict}
+    table = {"matmul": matmul, "matmul_integer": matmul_integer, "predict": predict}
     table |= dict.fromkeys(MAPS, map_)
     return table.get(op)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -42,6 +43,14 @@ def matmul(inputs: Inputs) -> Any:
     a, b = torch.from_numpy(inputs["a"]), torch.from_numpy(inputs["b"])
     matmul = torch.matmul
     return lambda: matmul(a, b)
+
+
+def matmul_integer(inputs: Inputs) -> Any:
+    """The only product of bytes with int32 results that PyTorch has takes signed ones."""
+    if inputs["a"].dtype != np.int8:
+        return None
+    a, b = torch.from_numpy(inputs["a"]), torch.from_numpy(inputs["b"])
+    return lambda: torch._int_mm(a, b)
 
 
 def map_(inputs: Inputs) -> Any:
@@ -112,6 +121,12 @@ def predict(inputs: Inputs) -> Any:
 
 
 def build(op: str) -> Callable[[Inputs], Any] | None:
-    table = {"matmul": matmul, "train": train, "predict": predict, "cross_entropy": cross_entropy}
+    table = {
+        "matmul": matmul,
+        "matmul_integer": matmul_integer,
+        "train": train,
+        "predict": predict,
+        "cross_entropy": cross_entropy,
+    }
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)
     return table.get(op)

@@ -143,7 +143,7 @@ def explain_gemm(
 def _predict(m: int, n: int, k: int, batch: int, found: dict[str, Any]) -> tuple[float, str]:
     """Seconds, and what they are spent on, by the machine's measured peaks."""
     peak = machine_peak()
-    share = found["threads"] / peak["threads"]
+    share = found["threads"] / _C.get_num_threads()
     rate = peak["gflops"] * share * (0.5 if found["dtype"] == float64 else 1.0)
     arithmetic = 2e-9 * batch * m * n * k * found["waste"] / rate
     size = found["dtype"].itemsize

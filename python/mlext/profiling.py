@@ -72,14 +72,16 @@ class profile:  # noqa: N801  (a context manager, used like a function)
     def table(self) -> str:
         """Return a table of the kernels, longest first, with the share of this machine's measured peak.
 
-        The percentage is the better of FLOP/s against the measured FMA peak and bytes/s against the measured copy rate.
+        The percentage is the better of FLOP/s against the measured peak of float32, or of bytes for kernels that
+        multiply those, and bytes/s against the measured copy rate.
         """
         peak = machine_peak()
         lines = [f"{'kernel':<28}{'calls':>8}{'ms':>10}{'GFLOP/s':>10}{'GB/s':>9}{'% peak':>8}"]
         for row in sorted(self.rows(), key=lambda r: -r.seconds):
             seconds = max(row.seconds, 1e-12)
             gflops, gbytes = row.flops / seconds / 1e9, row.bytes / seconds / 1e9
-            share = 100 * max(gflops / peak["gflops"], gbytes / peak["gbytes"])
+            arithmetic = peak["gops_i8" if row.name in OF_BYTES else "gflops"]
+            share = 100 * max(gflops / arithmetic, gbytes / peak["gbytes"])
             lines.append(
                 f"{row.name:<28}{row.calls:>8}{row.seconds * 1e3:>10.3f}{gflops:>10.1f}{gbytes:>9.1f}{share:>8.1f}"
             )
@@ -105,21 +107,29 @@ class profile:  # noqa: N801  (a context manager, used like a function)
         Path(path).write_text(json.dumps({"traceEvents": events}), encoding="utf-8")
 
 
-_peak: dict[str, float] | None = None
+# Kernels that multiply bytes.
+OF_BYTES = ("matmul_integer", "quantized_linear")
+
+_peak: tuple[tuple[str, int], dict[str, float]] | None = None
 
 
 def machine_peak() -> dict[str, float]:
-    """Return this machine's measured float32 peak at the active level and thread count: ``gflops`` and ``gbytes``."""
+    """Return this machine's measured peaks at the active level and thread count.
+
+    ``gflops`` of float32, ``gops_i8`` of bytes, ``gbytes`` of a copy.
+    """
     global _peak
-    if _peak is None or _peak["threads"] != _C.get_num_threads():
+    setting = _C.get_isa(), _C.get_num_threads()
+    if _peak is None or _peak[0] != setting:
         # 8 MiB: beyond L2, where most launches of a training step find their data.
         measured = _C.measure_machine(8 << 20)
-        _peak = {
+        found = {
             "gflops": measured["gflops_f32"],
+            "gops_i8": measured["gops_i8"],
             "gbytes": measured["copy_gbytes"],
-            "threads": _C.get_num_threads(),
         }
-    return _peak
+        _peak = setting, found
+    return _peak[1]
 
 
 @contextmanager

@@ -118,25 +118,27 @@ MLEXT_TEST_OP(logical_or, a || b)
 MLEXT_TEST_OP(logical_xor, a != b)
 MLEXT_TEST_OP(logical_not, !a)
 
+// A scalar operand waits as a row of copies, so that one loop serves all cases: there are many of these maps to compile.
+constexpr index kCopies = 256;
+
+template <class T>
+const T* copies_of(T value, index n, T (&row)[kCopies]) {
+  for (index i = 0; i < n && i < kCopies; ++i) row[i] = value;
+  return row;
+}
+
 template <class T, class R, class Op>
 void plain_map(const MapArgs& args) {
   const T* a = static_cast<const T*>(args.in[0]);
   const T* b = static_cast<const T*>(args.in[1]);
   R* y = static_cast<R*>(args.out);
-  const index n = args.n;
-  if (b == nullptr || args.step[1] == 0) {
-    const T vb = b == nullptr ? T(0) : *b;
-    if (args.step[0] == 0) {
-      const R value = Op::template run<T>(*a, vb);
-      for (index i = 0; i < n; ++i) y[i] = value;
-    } else {
-      for (index i = 0; i < n; ++i) y[i] = Op::template run<T>(a[i], vb);
-    }
-  } else if (args.step[0] == 0) {
-    const T va = *a;
-    for (index i = 0; i < n; ++i) y[i] = Op::template run<T>(va, b[i]);
-  } else {
-    for (index i = 0; i < n; ++i) y[i] = Op::template run<T>(a[i], b[i]);
+  T a_copies[kCopies], b_copies[kCopies];
+  const index n = args.n, a_step = args.step[0], b_step = b != nullptr ? args.step[1] : 0;
+  if (a_step == 0) a = copies_of(*a, n, a_copies);
+  if (b_step == 0) b = copies_of(b != nullptr ? *b : T(0), n, b_copies);
+  for (index done = 0; done < n; done += kCopies, a += a_step * kCopies, b += b_step * kCopies, y += kCopies) {
+    const index count = n - done < kCopies ? n - done : kCopies;
+    for (index i = 0; i < count; ++i) y[i] = Op::template run<T>(a[i], b[i]);
   }
 }
 

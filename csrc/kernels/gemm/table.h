@@ -17,20 +17,25 @@ inline constexpr bool kHasRowTiles = true;
 inline constexpr bool kHasRowTiles = false;
 #endif
 
+// Whether tiles for partial vectors serve whole ones too: where only the stores have masks, and with 32 registers for products
+// of few rows, whose time they do not change.
+template <class T, int R, int V>
+inline constexpr bool kMasks = !kReadsInPlace<T> || (TileShape<T>::kWide && R + kTallHeights <= TileShape<T>::rows(V));
+
 template <class T, int R, int V, bool kPartial, Panel kPanel>
 constexpr auto row_tile_or_tile() {
-  // A mask that only the stores use costs nothing: one kind of tile serves whole vectors too.
-  constexpr bool kMasks = kPartial || !kReadsInPlace<T>;
   if constexpr (kHasRowTiles) {
-    return row_tile<T, R, V, kMasks, kPanel>;
+    return row_tile < T, R, V, kPartial || kMasks<T, R, V>, kPanel > ;
   } else {
-    return tile<T, R, V, kMasks>;
+    return tile < T, R, V, kPartial || kMasks < T, R, V >> ;
   }
 }
 
 template <class T, int V, bool kPartial, int... r>
 constexpr void add_tiles(GemmTypeKernels<T>& table, Lanes<r...>) {
-  if constexpr (kReadsInPlace<T>) ((table.tile[kPartial][V - 1][r] = tile<T, r + 1, V, kPartial>), ...);
+  if constexpr (kReadsInPlace<T>) {
+    ((table.tile[kPartial][V - 1][r] = tile < T, r + 1, V, kPartial || kMasks < T, r + 1, V >>), ...);
+  }
   ((table.row_tile[kPartial][V - 1][r] = row_tile_or_tile<T, r + 1, V, kPartial, Panel::at_hand>()), ...);
 }
 

@@ -10,7 +10,7 @@
 
 namespace mlext {
 
-MLEXT_DISPATCH(MachineKernels, machine_kernels)
+MLEXT_DISPATCH_OF(machine, MachineKernels, machine_kernels)
 
 namespace {
 
@@ -51,9 +51,11 @@ MachinePeak measure_machine(index working_set_bytes) {
   }
   alignas(64) static thread_local float sink_f32[64];
   alignas(64) static thread_local double sink_f64[64];
+  alignas(64) static thread_local std::int32_t sink_i8[64];
   MachinePeak peak{};
   peak.gflops_f32 = median_rate([&](index) { return kernels.fma_f32(200000, sink_f32); }) / 1e9;
   peak.gflops_f64 = median_rate([&](index) { return kernels.fma_f64(200000, sink_f64); }) / 1e9;
+  peak.gops_i8 = median_rate([&](index) { return kernels.dot_i8(200000, sink_i8); }) / 1e9;
   peak.read_gbytes = median_rate([&](index t) {
                        const float* data = x[static_cast<std::size_t>(t)].ptr<float>();
                        for (index p = 0; p < passes; ++p) sink_f32[0] += kernels.read(data, n);

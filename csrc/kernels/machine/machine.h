@@ -10,6 +10,8 @@ struct MachineKernels {
   // that nothing is optimised away.
   double (*fma_f32)(index rounds, float* sink);
   double (*fma_f64)(index rounds, double* sink);
+  // The same with products of bytes, summed in int32: multiplications and additions.
+  double (*dot_i8)(index rounds, std::int32_t* sink);
   // Sums n floats (n a multiple of 1024).
   float (*read)(const float* x, index n);
   void (*copy)(const float* x, float* y, index n);
@@ -17,8 +19,9 @@ struct MachineKernels {
 
 struct MachinePeak {
   double gflops_f32, gflops_f64;  // all threads
-  double read_gbytes;             // one stream of `working_set` bytes per thread
-  double copy_gbytes;             // read + written
+  double gops_i8;
+  double read_gbytes;  // one stream of `working_set` bytes per thread
+  double copy_gbytes;  // read + written
 };
 
 // Medians of several runs on the active level with the current number of threads; about 20 ms per figure.
