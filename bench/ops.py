@@ -2,7 +2,8 @@
 
 An op is one class: `make(row, rng)` gives the inputs as a dict, `check(result, inputs)` holds a
 contestant's result against the reference in float64 and raises AssertionError, `work(row)` gives
-FLOPs and bytes (each array once in or out), `footprint(row)`, where it differs, the bytes of memory.
+FLOPs and bytes (each array once in or out), `footprint(row)`, where it differs, the bytes of memory; `peak`, where
+it differs from float32's, the key of the peak in bench/machine.py.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ def elements(row: Inputs) -> int:
     return int(np.prod(row["shape"]))
 
 
+def few_rows(a: np.ndarray) -> np.ndarray:
+    """Numbers of the rows of a product that are checked, all columns of them."""
+    return np.unique(np.linspace(0, len(a) - 1, 8, dtype=int))
+
+
 class Matmul:
     """A row-major product n x k by k x m; the rows are BLAS calls (bench/shapes/gemm.json)."""
 
@@ -51,7 +57,7 @@ class Matmul:
     @staticmethod
     def check(result: Any, inputs: Inputs) -> None:
         a, b = inputs["a"], inputs["b"]
-        rows = np.unique(np.linspace(0, len(a) - 1, 8, dtype=int))  # all columns of a few rows
+        rows = few_rows(a)
         some, other = a[rows].astype(np.float64), b.astype(np.float64)
         assert_close(np.asarray(result)[rows], some @ other, 32 * U * (np.abs(some) @ np.abs(other)))
 
@@ -64,6 +70,8 @@ class Matmul:
 class MatmulInteger:
     """A product of bytes with int32 sums; the weight is signed, and `dtype` is that of the samples."""
 
+    peak = "gops_i8"
+
     @staticmethod
     def make(row: Inputs, rng: np.random.Generator) -> Inputs:
         info = np.iinfo(row["dtype"])
@@ -73,7 +81,7 @@ class MatmulInteger:
 
     @staticmethod
     def check(result: Any, inputs: Inputs) -> None:
-        rows = np.unique(np.linspace(0, len(inputs["a"]) - 1, 8, dtype=int))
+        rows = few_rows(inputs["a"])
         expected = inputs["a"][rows].astype(np.float64) @ inputs["b"].astype(np.float64)
         assert_close(np.asarray(result)[rows], expected, 0.0)
 

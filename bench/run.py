@@ -226,7 +226,7 @@ def record(
         "row": name,
         "threads": threads,
         "flops": flops,
-        "peak": "gops_i8" if row["op"] == "matmul_integer" else "gflops_f32",
+        "peak": getattr(op, "peak", "gflops_f32"),
         "bytes": bytes_,
         "footprint": op.footprint(row) if hasattr(op, "footprint") else bytes_,
         "reads_only": row["op"] in ("sum", "mean", "max", "var", "argmax", "cross_entropy"),

@@ -15,7 +15,6 @@ __all__ = ["quantize"]
 
 BITS = {"int8": 8, "int4": 4}
 BATCH = 256  # samples of an array at a time
-CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def quantize(
@@ -90,7 +89,7 @@ def quantize(
             raise ValueError(
                 f"quantize: argument 'model': expected finite weights, got others in {name or 'the model'}"
             )
-    found: dict[str, nn.Module] = {}
+    found: dict[str, nn.Module]
     if calibration_data is None:
         size = 32 if weights == "int4" and group_size is None else group_size
         found = {name: WeightOnlyLinear.from_linear(layer, BITS[weights], size) for name, layer in layers.items()}
@@ -171,10 +170,6 @@ def _replaced(module: nn.Module, swap: dict[int, nn.Module]) -> nn.Module:
     swap[id(module)] = module
     for name, child in list(module.named_children()):
         other = _replaced(child, swap)
-        if other is child:
-            continue
-        if isinstance(module, CONTAINERS) and name in module._items:
-            module._set(name, other)
-        else:
-            setattr(module, name, other)
+        if other is not child:
+            module._replace_child(name, other)
     return module

@@ -91,6 +91,10 @@ class Owner:
             if isinstance(value, Owner):
                 yield name, cast("Module", value)
 
+    def _replace_child(self, name: str, module: Module) -> None:
+        """Put a module in the place of the one that named_children() has under a name."""
+        setattr(self, name, module)
+
     def children(self) -> Iterator[Module]:
         """Yield the modules directly inside this one."""
         for _, module in self.named_children():

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from mlext import compiling
 from mlext.nn import activation
+from mlext.nn._door import locate
 from mlext.nn.linear import Linear
 from mlext.nn.module import Module
 from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
@@ -28,6 +29,12 @@ class _Container(Module):
         """Yield the names and modules directly inside this one."""
         yield from self._items.items()
         yield from super().named_children()
+
+    def _replace_child(self, name: str, module: Module) -> None:
+        if name in self._items:
+            self._set(name, module)
+        else:
+            super()._replace_child(name, module)
 
     def __len__(self) -> int:
         """Return the number of modules."""
@@ -175,7 +182,11 @@ class Sequential(_List):
                 if compiling._modes is not None:
                     compiling.note_mode(module, module._mode())
                     compiling.note_mode(modules[i + 1], modules[i + 1]._mode())
-                x = module.run_with(x, fused)  # type: ignore[attr-defined]
+                try:
+                    x = module.run_with(x, fused)  # type: ignore[attr-defined]
+                except Exception as error:
+                    locate(error, module)
+                    raise
                 i += 2
         return x
 

@@ -8,7 +8,7 @@ from typing import Any
 from mlext import dtypes
 from mlext import functional as F
 from mlext.functional.linear import check_activation
-from mlext.nn._door import locate, positive_int
+from mlext.nn._door import positive_int
 from mlext.nn.module import Module
 from mlext.random import Generator, resolve
 from mlext.tensor import Parameter
@@ -84,17 +84,17 @@ class Linear(Module):
 
     def run_with(self, x: Any, activation: str) -> Any:
         """Apply the layer and an activation in one kernel."""
-        try:
-            return F.linear(x, self.weight, self.bias, activation)
-        except Exception as error:
-            locate(error, self)
-            raise
+        return F.linear(x, self.weight, self.bias, activation)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}" + (
-            f", activation={self.activation!r}" if self.activation else ""
-        )
+        return sizes_text(self, f", bias={self.bias is not None}")
+
+
+def sizes_text(layer: Any, options: str = "") -> str:
+    """Return what ``repr`` shows of an affine layer: sizes, further options, the activation if there is one."""
+    fused = f", activation={layer.activation!r}" if layer.activation else ""
+    return f"in_features={layer.in_features}, out_features={layer.out_features}{options}{fused}"
 
 
 class Bilinear(Module):

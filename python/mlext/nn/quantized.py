@@ -8,9 +8,9 @@ import numpy as np
 
 from mlext import functional as F
 from mlext.functional.linear import check_activation
-from mlext.nn._door import locate, positive_int
+from mlext.nn._door import positive_int
 from mlext.nn._rounding import input_step, pack_nibbles, quantize_rows, quantize_rows_to_4_bits
-from mlext.nn.linear import Linear
+from mlext.nn.linear import Linear, sizes_text
 from mlext.nn.module import Module
 from mlext.random import Generator
 from mlext.tensor import Tensor, tensor
@@ -34,26 +34,27 @@ class _Fixed(Module):
         for name, value in buffers.items():
             self.register_buffer(name, None if value is None else tensor(value))
 
-    def _run(self, x: Any, activation: str | None) -> Any:
+    @classmethod
+    def _started_like(cls, layer: Linear) -> Any:
+        made = cls.__new__(cls)
+        made._start(layer.in_features, layer.out_features, layer.activation)
+        return made
+
+    def run_with(self, x: Any, activation: str | None) -> Any:
+        """Apply the layer and an activation in one kernel; subclasses write this."""
         raise NotImplementedError
 
     def forward(self, x: Any) -> Any:
         """Apply the layer."""
-        return self._run(F.astype(x, "float32"), self.activation)
-
-    def run_with(self, x: Any, activation: str) -> Any:
-        """Apply the layer and an activation in one kernel."""
-        try:
-            return self._run(F.astype(x, "float32"), activation)
-        except Exception as error:
-            locate(error, self)
-            raise
+        return self.run_with(x, self.activation)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
-        return f"in_features={self.in_features}, out_features={self.out_features}" + (
-            f", activation={self.activation!r}" if self.activation else ""
-        )
+        return sizes_text(self)
+
+
+def _in_float32(x: Any) -> Any:
+    return x if x.dtype == "float32" else F.astype(x, "float32")
 
 
 class QuantizedLinear(_Fixed):
@@ -119,8 +120,7 @@ class QuantizedLinear(_Fixed):
     @classmethod
     def from_linear(cls, layer: Linear, low: float, high: float) -> QuantizedLinear:
         """Quantise a layer for inputs from ``low`` to ``high``; what lies beyond becomes the nearer end."""
-        made: QuantizedLinear = cls.__new__(cls)
-        made._start(layer.in_features, layer.out_features, layer.activation)
+        made: QuantizedLinear = cls._started_like(layer)
         made._take(layer, low, high)
         return made
 
@@ -141,7 +141,9 @@ class QuantizedLinear(_Fixed):
             x_zero=np.array([x_zero], np.uint8),
         )
 
-    def _run(self, x: Any, activation: str | None) -> Any:
+    def run_with(self, x: Any, activation: str | None) -> Any:
+        """Apply the layer and an activation in one kernel."""
+        x = _in_float32(x)
         return F.quantized_linear(x, self.values, self.scale, self.offset, self.x_scale, self.x_zero, activation)
 
 
@@ -211,8 +213,7 @@ class WeightOnlyLinear(_Fixed):
     @classmethod
     def from_linear(cls, layer: Linear, bits: int, group_size: int | None) -> WeightOnlyLinear:
         """Quantise the weight of a layer."""
-        made: WeightOnlyLinear = cls.__new__(cls)
-        made._start(layer.in_features, layer.out_features, layer.activation)
+        made: WeightOnlyLinear = cls._started_like(layer)
         made._take(layer, bits, group_size)
         return made
 
@@ -235,7 +236,9 @@ class WeightOnlyLinear(_Fixed):
     def _group(self) -> int:
         return self.in_features if self.group_size is None else self.group_size
 
-    def _run(self, x: Any, activation: str | None) -> Any:
+    def run_with(self, x: Any, activation: str | None) -> Any:
+        """Apply the layer and an activation in one kernel."""
+        x = _in_float32(x)
         return F.weight_only_linear(x, self.values, self.scale, self.bias, self._group(), activation)
 
     def extra_repr(self) -> str:
