@@ -168,6 +168,12 @@ def test_wrong_arguments_of_the_linear_map(change: dict[str, Any], error: type[E
         F.quantized_linear(**(args | change))
 
 
+@pytest.mark.parametrize("layer", [nn.QuantizedLinear(3, 2, rng=0), nn.WeightOnlyLinear(3, 2, 8, rng=0)])
+def test_inputs_that_are_no_arrays(layer: nn.Module) -> None:
+    with ml.no_grad(), pytest.raises(TypeError, match="argument 'x': expected a Tensor or ndarray, got list"):
+        layer([[1.0, 2.0, 3.0]])
+
+
 def test_a_gradient_is_refused_rather_than_lost() -> None:
     layer = nn.QuantizedLinear(3, 2, rng=0)
     with pytest.raises(RuntimeError, match="no gradient: call it under mlext.no_grad"):

@@ -54,7 +54,7 @@ class _Fixed(Module):
 
 
 def _in_float32(x: Any) -> Any:
-    return x if x.dtype == "float32" else F.astype(x, "float32")
+    return x if getattr(x, "dtype", None) == "float32" else F.astype(x, "float32")
 
 
 class QuantizedLinear(_Fixed):
