@@ -26,7 +26,6 @@ MLEXT_ERROR(FloatingPointError)
 // Ctrl-C arrived inside a kernel: the host language already holds its own pending exception.
 class Interrupted : public std::exception {};
 
-struct Dims;
 std::ostream& operator<<(std::ostream& out, const Dims& dims);
 std::ostream& operator<<(std::ostream& out, DType dtype);
 

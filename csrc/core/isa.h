@@ -40,20 +40,14 @@ bool cpu_has(const std::string& feature);
   extern const Table name;                                         \
   }
 #define MLEXT_TABLE_ROW(level, features, kernels, name) &kernels::name,
-#define MLEXT_DISPATCH(Table, name)                                                          \
-  MLEXT_FOR_EACH_LEVEL(MLEXT_DECLARE_TABLE, Table, name)                                     \
-  static const Table& name(Device device) {                                                  \
-    static const Table* const rows[kLevels] = {MLEXT_FOR_EACH_LEVEL(MLEXT_TABLE_ROW, name)}; \
+#define MLEXT_DISPATCH_FROM(for_each_level, Table, name)                                     \
+  for_each_level(MLEXT_DECLARE_TABLE, Table, name) static const Table& name(Device device) { \
+    static const Table* const rows[kLevels] = {for_each_level(MLEXT_TABLE_ROW, name)};       \
     if (device != Device::cpu) throw_no_device_kernels(#name);                               \
     return *rows[static_cast<int>(active_level())];                                          \
   }
-
+#define MLEXT_DISPATCH(Table, name) MLEXT_DISPATCH_FROM(MLEXT_FOR_EACH_LEVEL, Table, name)
 // The same for kernels that some level owns (cmake/isa.cmake).
-#define MLEXT_DISPATCH_OF(owned, Table, name)                                                                 \
-  MLEXT_FOR_EACH_LEVEL_OF_##owned(MLEXT_DECLARE_TABLE, Table, name) static const Table& name(Device device) { \
-    static const Table* const rows[kLevels] = {MLEXT_FOR_EACH_LEVEL_OF_##owned(MLEXT_TABLE_ROW, name)};       \
-    if (device != Device::cpu) throw_no_device_kernels(#name);                                                \
-    return *rows[static_cast<int>(active_level())];                                                           \
-  }
+#define MLEXT_DISPATCH_OF(owned, Table, name) MLEXT_DISPATCH_FROM(MLEXT_FOR_EACH_LEVEL_OF_##owned, Table, name)
 
 }  // namespace mlext

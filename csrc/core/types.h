@@ -41,5 +41,6 @@ inline constexpr int kDTypes = 9;
 enum class Device : std::uint8_t { cpu, cuda };
 
 class Array;
+struct Dims;
 
 }  // namespace mlext

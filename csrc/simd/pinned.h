@@ -60,6 +60,32 @@ MLEXT_INLINE Vec<T> load_pinned(const char* base, index stride) {
 #endif
 }
 
+// The first n lanes of the vector there, the others 0. Where a mask is a vector, it comes from memory into the register that
+// it leaves for the result.
+template <class T, int kOffset>
+MLEXT_INLINE Vec<T> load_pinned(const char* base, index n) {
+#if MLEXT_PINNED
+  Vec<T> x;
+  const auto mask = Vec<T>::I::mask_first(n);
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    asm volatile("vmovups %c2(%1), %0%{%3%}%{z%}" : "=v"(x.v) : "r"(base), "i"(kOffset), "Yk"(mask));
+  } else {
+    asm volatile("vmovupd %c2(%1), %0%{%3%}%{z%}" : "=v"(x.v) : "r"(base), "i"(kOffset), "Yk"(mask));
+  }
+#else
+  if constexpr (sizeof(T) == 4) {
+    asm volatile("vmovdqu %3, %0\n\tvmaskmovps %c2(%1), %0, %0" : "=&v"(x.v) : "r"(base), "i"(kOffset), "m"(mask));
+  } else {
+    asm volatile("vmovdqu %3, %0\n\tvmaskmovpd %c2(%1), %0, %0" : "=&v"(x.v) : "r"(base), "i"(kOffset), "m"(mask));
+  }
+#endif
+  return x;
+#else
+  return Vec<T>::load(reinterpret_cast<const T*>(base + kOffset), n);
+#endif
+}
+
 // x, kOffset bytes behind base.
 template <class T, int kOffset>
 MLEXT_INLINE void store_pinned(char* base, Vec<T> x) {
@@ -95,9 +121,7 @@ MLEXT_INLINE Vec<T> broadcast_pinned(const char* base, index stride) {
 template <class T, int kOffset>
 MLEXT_INLINE void add_product_from(Vec<T>& sum, const char* base, Vec<T> b) {
 #if MLEXT_PINNED && defined(__AVX512F__)
-  if constexpr (T(0.5) == T(0)) {
-    add_product(sum, broadcast_pinned<T, kOffset, 0>(base, 0), b);
-  } else if constexpr (sizeof(T) == 4) {
+  if constexpr (sizeof(T) == 4) {
     asm volatile("vfmadd231ps %c3(%2)%{1to16%}, %1, %0" : "+v"(sum.v) : "v"(b.v), "r"(base), "i"(kOffset));
   } else {
     asm volatile("vfmadd231pd %c3(%2)%{1to8%}, %1, %0" : "+v"(sum.v) : "v"(b.v), "r"(base), "i"(kOffset));

@@ -5,59 +5,52 @@
 namespace mlext::MLEXT_LEVEL {
 namespace {
 
+// An operand of one element waits as a row of copies, so that one loop serves all cases: there are many maps to compile.
+constexpr index kCopies = 1024;
+
+template <class T>
+[[gnu::noinline]] const T* copies_of(T value, index n, T* row) {
+  const index count = n < kCopies ? n : kCopies;
+  for (index i = 0; i < count; ++i) row[i] = value;
+  return row;
+}
+
+// f(in, y, count) for a row of elements after the other, all of them if each operand has so many.
+template <class T, class R, int kInputs, class F>
+MLEXT_INLINE void in_rows(const MapArgs& args, F f) {
+  T copies[kInputs][kCopies];
+  const T* in[kInputs];
+  R* y = static_cast<R*>(args.out);
+  const index n = args.n;
+  index row = n;
+  for (int k = 0; k < kInputs; ++k) {
+    in[k] = static_cast<const T*>(args.in[k]);
+    if (args.step[k] != 0) continue;
+    in[k] = copies_of(*in[k], n, copies[k]);
+    row = kCopies;
+  }
+  for (index done = 0; done < n; done += row, y += row) {
+    f(in, y, n - done < row ? n - done : row);
+    for (int k = 0; k < kInputs; ++k) in[k] += args.step[k] * row;
+  }
+}
+
 // ---- floating maps --------------------------------------------------------------------------------------------------
 
-template <class T, class Op>
-void map1(const MapArgs& args) {
-  using V = Vec<T>;
-  const T* x = static_cast<const T*>(args.in[0]);
-  T* y = static_cast<T*>(args.out);
-  const index n = args.n;
-  if (args.step[0] == 0) {
-    const V value = Op::run(V(*x), args.p);
-    index i = 0;
-    for (; i + V::N <= n; i += V::N) value.store(y + i);
-    value.store(y + i, n - i);
-    return;
-  }
-  index i = 0;
-  for (; i + V::N <= n; i += V::N) Op::run(V::load(x + i), args.p).store(y + i);
-  // Idle lanes compute on 0 and are dropped.
-  if (i < n) Op::run(V::load(x + i, n - i), args.p).store(y + i, n - i);
-}
-
-// A: in0 is one element; B: in1 is.
-template <class T, class Op, bool A, bool B>
-void map2_steps(const MapArgs& args) {
-  using V = Vec<T>;
-  const T* a = static_cast<const T*>(args.in[0]);
-  const T* b = static_cast<const T*>(args.in[1]);
-  T* y = static_cast<T*>(args.out);
-  const index n = args.n;
-  const V va = A ? V(*a) : V::zero(), vb = B ? V(*b) : V::zero();
-  index i = 0;
-  for (; i + V::N <= n; i += V::N) {
-    Op::run(A ? va : V::load(a + i), B ? vb : V::load(b + i), args.p).store(y + i);
-  }
-  if (i < n) {
-    const index rest = n - i;
-    Op::run(A ? va : V::load(a + i, rest), B ? vb : V::load(b + i, rest), args.p).store(y + i, rest);
-  }
-}
-
-template <class T, class Op>
-void map2(const MapArgs& args) {
-  const bool a = args.step[0] == 0, b = args.step[1] == 0;
-  if (!a && !b) return map2_steps<T, Op, false, false>(args);
-  if (!a) return map2_steps<T, Op, false, true>(args);
-  if (!b) return map2_steps<T, Op, true, false>(args);
-  map2_steps<T, Op, true, true>(args);
-}
-
+// Idle lanes of the last vector compute on 0 and are dropped.
 template <class T, class Op, int kInputs>
-constexpr MapFn float_map() {
-  if constexpr (kInputs == 1) return map1<T, Op>;
-  if constexpr (kInputs == 2) return map2<T, Op>;
+void float_map(const MapArgs& args) {
+  using V = Vec<T>;
+  in_rows<T, T, kInputs>(args, [&](const T* const(&in)[kInputs], T* y, index n) {
+    index i = 0;
+    if constexpr (kInputs == 1) {
+      for (; i + V::N <= n; i += V::N) Op::run(V::load(in[0] + i), args.p).store(y + i);
+      if (i < n) Op::run(V::load(in[0] + i, n - i), args.p).store(y + i, n - i);
+    } else {
+      for (; i + V::N <= n; i += V::N) Op::run(V::load(in[0] + i), V::load(in[1] + i), args.p).store(y + i);
+      if (i < n) Op::run(V::load(in[0] + i, n - i), V::load(in[1] + i, n - i), args.p).store(y + i, n - i);
+    }
+  });
 }
 
 // ---- integer maps, comparisons, casts: plain loops that the compiler vectorises ---------------------------------------
@@ -118,28 +111,11 @@ MLEXT_TEST_OP(logical_or, a || b)
 MLEXT_TEST_OP(logical_xor, a != b)
 MLEXT_TEST_OP(logical_not, !a)
 
-// A scalar operand waits as a row of copies, so that one loop serves all cases: there are many of these maps to compile.
-constexpr index kCopies = 256;
-
-template <class T>
-const T* copies_of(T value, index n, T (&row)[kCopies]) {
-  for (index i = 0; i < n && i < kCopies; ++i) row[i] = value;
-  return row;
-}
-
-template <class T, class R, class Op>
+template <class T, class R, class Op, int kInputs>
 void plain_map(const MapArgs& args) {
-  const T* a = static_cast<const T*>(args.in[0]);
-  const T* b = static_cast<const T*>(args.in[1]);
-  R* y = static_cast<R*>(args.out);
-  T a_copies[kCopies], b_copies[kCopies];
-  const index n = args.n, a_step = args.step[0], b_step = b != nullptr ? args.step[1] : 0;
-  if (a_step == 0) a = copies_of(*a, n, a_copies);
-  if (b_step == 0) b = copies_of(b != nullptr ? *b : T(0), n, b_copies);
-  for (index done = 0; done < n; done += kCopies, a += a_step * kCopies, b += b_step * kCopies, y += kCopies) {
-    const index count = n - done < kCopies ? n - done : kCopies;
-    for (index i = 0; i < count; ++i) y[i] = Op::template run<T>(a[i], b[i]);
-  }
+  in_rows<T, R, kInputs>(args, [](const T* const(&in)[kInputs], R* y, index n) {
+    for (index i = 0; i < n; ++i) y[i] = Op::template run<T>(in[0][i], in[kInputs - 1][i]);
+  });
 }
 
 // float to integer saturates and sends NaN to 0: every input has a defined result.
@@ -230,29 +206,29 @@ constexpr int id(DType dtype) { return static_cast<int>(dtype); }
 
 constexpr ElementwiseKernels make_table() {
   ElementwiseKernels t{};
-#define MLEXT_ROW(name, inputs, params)                                               \
-  t.map[id(MapOp::name)][id(DType::float32)] = float_map<float, op_##name, inputs>(); \
-  t.map[id(MapOp::name)][id(DType::float64)] = float_map<double, op_##name, inputs>();
+#define MLEXT_ROW(name, inputs, params)                                             \
+  t.map[id(MapOp::name)][id(DType::float32)] = float_map<float, op_##name, inputs>; \
+  t.map[id(MapOp::name)][id(DType::float64)] = float_map<double, op_##name, inputs>;
   MLEXT_FLOAT_MAPS(MLEXT_ROW)
 #undef MLEXT_ROW
-#define MLEXT_ROW(name, inputs, params)                                                         \
-  t.map[id(MapOp::name)][id(DType::int8)] = plain_map<std::int8_t, std::int8_t, int_##name>;    \
-  t.map[id(MapOp::name)][id(DType::uint8)] = plain_map<std::uint8_t, std::uint8_t, int_##name>; \
-  t.map[id(MapOp::name)][id(DType::int32)] = plain_map<std::int32_t, std::int32_t, int_##name>; \
-  t.map[id(MapOp::name)][id(DType::int64)] = plain_map<std::int64_t, std::int64_t, int_##name>;
+#define MLEXT_ROW(name, inputs, params)                                                                 \
+  t.map[id(MapOp::name)][id(DType::int8)] = plain_map<std::int8_t, std::int8_t, int_##name, inputs>;    \
+  t.map[id(MapOp::name)][id(DType::uint8)] = plain_map<std::uint8_t, std::uint8_t, int_##name, inputs>; \
+  t.map[id(MapOp::name)][id(DType::int32)] = plain_map<std::int32_t, std::int32_t, int_##name, inputs>; \
+  t.map[id(MapOp::name)][id(DType::int64)] = plain_map<std::int64_t, std::int64_t, int_##name, inputs>;
   MLEXT_INTEGER_MAPS(MLEXT_ROW)
 #undef MLEXT_ROW
-#define MLEXT_ROW(name, inputs)                                                          \
-  t.map[id(MapOp::name)][id(DType::float32)] = plain_map<float, bool, test_##name>;      \
-  t.map[id(MapOp::name)][id(DType::float64)] = plain_map<double, bool, test_##name>;     \
-  t.map[id(MapOp::name)][id(DType::int8)] = plain_map<std::int8_t, bool, test_##name>;   \
-  t.map[id(MapOp::name)][id(DType::uint8)] = plain_map<std::uint8_t, bool, test_##name>; \
-  t.map[id(MapOp::name)][id(DType::int32)] = plain_map<std::int32_t, bool, test_##name>; \
-  t.map[id(MapOp::name)][id(DType::int64)] = plain_map<std::int64_t, bool, test_##name>; \
-  t.map[id(MapOp::name)][id(DType::bool_)] = plain_map<bool, bool, test_##name>;
+#define MLEXT_ROW(name, inputs)                                                                  \
+  t.map[id(MapOp::name)][id(DType::float32)] = plain_map<float, bool, test_##name, inputs>;      \
+  t.map[id(MapOp::name)][id(DType::float64)] = plain_map<double, bool, test_##name, inputs>;     \
+  t.map[id(MapOp::name)][id(DType::int8)] = plain_map<std::int8_t, bool, test_##name, inputs>;   \
+  t.map[id(MapOp::name)][id(DType::uint8)] = plain_map<std::uint8_t, bool, test_##name, inputs>; \
+  t.map[id(MapOp::name)][id(DType::int32)] = plain_map<std::int32_t, bool, test_##name, inputs>; \
+  t.map[id(MapOp::name)][id(DType::int64)] = plain_map<std::int64_t, bool, test_##name, inputs>; \
+  t.map[id(MapOp::name)][id(DType::bool_)] = plain_map<bool, bool, test_##name, inputs>;
   MLEXT_COMPARES(MLEXT_ROW)
 #undef MLEXT_ROW
-#define MLEXT_ROW(name, inputs) t.map[id(MapOp::name)][id(DType::bool_)] = plain_map<bool, bool, test_##name>;
+#define MLEXT_ROW(name, inputs) t.map[id(MapOp::name)][id(DType::bool_)] = plain_map<bool, bool, test_##name, inputs>;
   MLEXT_LOGICALS(MLEXT_ROW)
 #undef MLEXT_ROW
 

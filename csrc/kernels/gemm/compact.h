@@ -51,13 +51,12 @@ struct CompactProduct {
   void run_panel(TileArgs<T>& tile, index vectors, bool packs, index m0, index m1, index n0) const {
     const index highest = kernels.max_rows[vectors - 1];
     const Split blocks = Split::of(m1 - m0, highest);
-    const bool partial = tile.cols != vectors * kernels.lanes;
-    const auto& tiles = (g.a_col == 1 ? kernels.row_tile : kernels.tile)[partial][vectors - 1];
+    const auto& tiles = (g.a_col == 1 ? kernels.row_tile : kernels.tile)[vectors - 1];
     for (index i = 0; i < blocks.count; ++i) {
       tile.rows = blocks.size(i);
       const index missing = highest - tile.rows;
       const auto pack_tile =
-          packs && i == 0 && missing < kTallHeights ? kernels.pack_tile[partial][vectors - 1][missing] : nullptr;
+          packs && i == 0 && missing < kTallHeights ? kernels.pack_tile[vectors - 1][missing] : nullptr;
       if (pack_tile != nullptr) {
         pack_tile(tile);
         tile.b = tile.packed;

@@ -69,6 +69,8 @@ void gemm(const GemmArgs& args);
 Array matmul(const Array& a, const Array& b);
 // act(x weight^T + bias): x (..., C), weight (O, C), bias (O) or null. If `pre` is not null it gets the value before act.
 Array linear(const Array& x, const Array& weight, const Array* bias, Activation activation, Array* pre);
+// The shape of the result of a linear map: x (..., C), weight (O, ..).
+Dims linear_shape(const Array& x, const Array& weight);
 // The gradient of linear() for its weight, g^T x: g (..., O), x (..., C), result (O, C).
 Array linear_weight_gradient(const Array& g, const Array& x);
 // alpha * a b + beta * c of matrices; c null is zero.
@@ -134,15 +136,16 @@ struct GemmTypeKernels {
   int stream_vectors;             // the same of `stream_tile`
   int max_rows[kMaxTileVectors];  // the tallest tile that is 1, 2, .. vectors wide
 
-  // [is the last vector partial][vectors - 1][rows - 1]: `rows` is fixed by the entry, B has unit column stride.
-  void (*tile[2][kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
+  // [vectors - 1][rows - 1]: `rows` is fixed by the entry, and so are columns up to idle lanes of the last vector; B has unit
+  // column stride. In idle lanes they may read what lies between one row of B and the end of the next.
+  void (*tile[kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
   // The same for a_col 1, faster.
-  void (*row_tile[2][kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
-  // The same for B in L2 or L3. [.][.][how many rows less than max_rows].
-  void (*stream_tile[2][kMaxTileVectors][kTallHeights])(const TileArgs<T>&);
+  void (*row_tile[kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
+  // The same for B in L2 or L3. [.][how many rows less than max_rows].
+  void (*stream_tile[kMaxTileVectors][kTallHeights])(const TileArgs<T>&);
   // The same for B in place; leaves its rows at `packed`, one behind the other, each as long as the whole vectors that hold
   // it. Null where it would not pay.
-  void (*pack_tile[2][kMaxTileVectors][kTallHeights])(const TileArgs<T>&);
+  void (*pack_tile[kMaxTileVectors][kTallHeights])(const TileArgs<T>&);
   void (*gemv)(const TileArgs<T>&);  // one row, B with unit column stride
   void (*dot)(const TileArgs<T>&);   // any rows and cols; A with unit column stride, B with unit row stride
   // dst[i * dst_row + j] = src[i * src_row + j * src_col], from T or (to float) a half type. Bytes differ by the factor that

@@ -137,6 +137,12 @@ Array matmul(const Array& a, const Array& b) {
   return out;
 }
 
+Dims linear_shape(const Array& x, const Array& weight) {
+  Dims shape = x.shape;
+  shape[x.rank() - 1] = weight.shape[0];
+  return shape;
+}
+
 Array linear(const Array& x, const Array& weight, const Array* bias, Activation activation, Array* pre) {
   require_floating("linear", "x", x);
   require_min_rank("linear", "x", x, 1);
@@ -149,8 +155,7 @@ Array linear(const Array& x, const Array& weight, const Array* bias, Activation 
     require_same_dtype("linear", "bias", *bias, "x", x);
     require_shape("linear", "bias", *bias, {weight.shape[0]}, "");
   }
-  Dims shape = x.shape;
-  shape[x.rank() - 1] = weight.shape[0];
+  const Dims shape = linear_shape(x, weight);
   Array out = Array::empty(shape, x.dtype, x.device);
   if (pre != nullptr) *pre = Array::empty(shape, x.dtype, x.device);
   if (out.size() == 0) return out;

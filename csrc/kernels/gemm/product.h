@@ -163,7 +163,6 @@ struct Product {
       return;
     }
     const index vectors = ceil_div(tile.cols, kernels.lanes), row_bytes = vectors * kernels.lanes * index{sizeof(T)};
-    const bool partial = tile.cols != vectors * kernels.lanes;
     for (index i = 0; i < blocks.count; ++i) {
       tile.rows = blocks.size(i);
       // Blocks of few rows, lower than any stream_tile, go to the others.
@@ -174,9 +173,9 @@ struct Product {
         next.announce(list);
         next_rows.announce(list, (row_bytes + 63) / 64 * 64);
         tile.ahead = list.end(tile.a);
-        kernels.stream_tile[partial][vectors - 1][missing](tile);
+        kernels.stream_tile[vectors - 1][missing](tile);
       } else {
-        (tile.a_col == 1 ? kernels.row_tile : kernels.tile)[partial][vectors - 1][tile.rows - 1](tile);
+        (tile.a_col == 1 ? kernels.row_tile : kernels.tile)[vectors - 1][tile.rows - 1](tile);
       }
       if (finishes) finish(tile.out, tile.out_row, rows.begin + blocks.begin(i), tile.rows, n0, tile.cols);
       next.pack();

@@ -22,13 +22,14 @@ MLEXT_DISPATCH_OF(qgemm, QgemmKernels, qgemm_kernels)
 
 namespace {
 
+using gemm_detail::ceil_div;
 using Sum = std::int32_t;
 
 enum Slot { kSlotBytes, kSlotNan, kSlotSigns };
 
 // A multiple of every level's group.
 constexpr index kWholeGroups = 4;
-index whole_groups(index k) { return (k + kWholeGroups - 1) / kWholeGroups * kWholeGroups; }
+index whole_groups(index k) { return ceil_div(k, kWholeGroups) * kWholeGroups; }
 
 // Values to quantise below which the calling thread is done before others wake up.
 constexpr index kQuantizeGrain = 1 << 15;
@@ -70,9 +71,9 @@ Array with_whole_groups(const Array& x, int axis) {
   return pad(x, before, after, 0, PadMode::constant);
 }
 
-Work work_of(const GemmArgs& g) {
+Work work_of(const GemmArgs& g, const Array& a, const Array& b, const Array& out) {
   const double m = static_cast<double>(g.m), n = static_cast<double>(g.n), k = static_cast<double>(g.k);
-  return {2 * m * n * k, m * k + k * n + 4 * m * n};
+  return {2 * m * n * k, static_cast<double>(a.nbytes() + b.nbytes() + out.nbytes())};
 }
 
 // C = A B for a dense A and B, (k, n), at any strides.
@@ -149,12 +150,12 @@ struct FewBits {
 void run_weight_only(const GemmArgs& g, const FewBits& w) {
   const QgemmKernels& kernels = qgemm_kernels(g.device);
   // 4 bits are expanded in whole blocks. Rows end in a gap, so that those of 1024 floats do not fall into few cache sets.
-  const index width = (g.k + kBlock - 1) / kBlock * kBlock + 16;
+  const index width = ceil_div(g.k, kBlock) * kBlock + 16;
   const auto expand = w.four ? kernels.expand4 : kernels.expand8;
   const Expanded size = g.m <= gemm_detail::kDotRows ? kForDots : g.m < kManyRows ? kForTiles : kForMany;
   const index fit = size.bytes / (width * static_cast<index>(sizeof(float)));
   const index rows = std::max(fit / size.unit * size.unit, size.unit);
-  const index parts = (g.n + rows - 1) / rows;
+  const index parts = ceil_div(g.n, rows);
   const double work = 2.0 * static_cast<double>(g.m + 8) * static_cast<double>(g.n * g.k);
   parallel_for(parts, work < gemm_detail::kParallelFlops ? parts : 1, [&](index begin, index end) {
     auto* expanded = scratch<float>(kSlotBytes, rows * width);
@@ -175,17 +176,16 @@ void run_weight_only(const GemmArgs& g, const FewBits& w) {
   });
 }
 
-index blocks_of(index k) { return (k + kBlock - 1) / kBlock; }
-
 void check_weight(const Array& x, const Array& values, const Array& scale, index group) {
   const index features = x.shape[x.rank() - 1];
   if (values.dtype != DType::int8 && values.dtype != DType::uint8)
     refuse<TypeError>(kWeightOnly, "values", "dtype int8 (8 bits) or uint8 (4 bits)", dtype_name(values.dtype));
-  const index columns = values.dtype == DType::int8 ? features : blocks_of(features) * kBlock / 2;
+  const index columns = values.dtype == DType::int8 ? features : ceil_div(features, kBlock) * kBlock / 2;
   if (values.rank() != 2 || values.shape[1] != columns)
     refuse(kWeightOnly, "values", text("shape (out, ", columns, ") to match x of shape ", x.shape), values.shape);
   if (group < 1 || (group % kBlock != 0 && group < features))
     refuse(kWeightOnly, "group_size", text("a multiple of ", kBlock, ", or at least ", features), group);
+  // Not ceil_div: a group may be as long as it likes.
   const index groups = features == 0 ? 0 : (features - 1) / group + 1;
   require_dtype(kWeightOnly, "scale", scale, DType::float32, "");
   require_shape(kWeightOnly, "scale", scale, {values.shape[0], groups}, "");
@@ -207,7 +207,7 @@ Array byte_matmul(const Array& a, const Array& b) {
   g.a = left.data;
   g.a_row = left.strides[0];
   g.a_col = left.strides[1];
-  launch("matmul_integer", work_of(g), {&left, &right}, {&out},
+  launch("matmul_integer", work_of(g, left, right, out), {&left, &right}, {&out},
          [g] { g.dtype == DType::int8 ? run_signed(g) : run_bytes(g, nullptr); });
   return out;
 }
@@ -228,9 +228,7 @@ Array quantized_linear(const Array& x, const Array& values, const Array& scale, 
   require_dtype(kLinear, "x_zero", x_zero, DType::uint8, "");
   for (const auto& [name, one] : {std::pair{"x_scale", &x_scale}, std::pair{"x_zero", &x_zero}})
     if (one->size() != 1) refuse(kLinear, name, "one element", "shape ", one->shape);
-  Dims shape = x.shape;
-  shape[x.rank() - 1] = values.shape[0];
-  Array out = Array::empty(shape, DType::float32, x.device);
+  Array out = Array::empty(linear_shape(x, values), DType::float32, x.device);
   if (out.size() == 0) return out;
   const Array rows = dense(x), weight = with_whole_groups(values, 1), scales = dense(scale), offsets = dense(offset);
   GemmArgs g = describe(DType::uint8, out, out.size() / values.shape[0], weight, 1);
@@ -238,7 +236,7 @@ Array quantized_linear(const Array& x, const Array& values, const Array& scale, 
   g.scale_n = scales.ptr<float>();
   g.offset_n = offsets.ptr<float>();
   g.activation = activation;
-  launch(kLinear, work_of(g), {&rows, &weight, &scales, &offsets, &x_scale, &x_zero}, {&out},
+  launch(kLinear, work_of(g, rows, weight, out), {&rows, &weight, &scales, &offsets, &x_scale, &x_zero}, {&out},
          [g, features, from = rows.ptr<float>(), step = x_scale.ptr<float>(), zero = x_zero.ptr<std::uint8_t>()] {
            run_linear(g, from, features, inverse_of(*step), *zero);
          });
@@ -254,9 +252,7 @@ Array weight_only_linear(const Array& x, const Array& values, const Array& scale
     require_dtype(kWeightOnly, "bias", *bias, DType::float32, "");
     require_shape(kWeightOnly, "bias", *bias, {values.shape[0]}, "");
   }
-  Dims shape = x.shape;
-  shape[x.rank() - 1] = values.shape[0];
-  Array out = Array::empty(shape, DType::float32, x.device);
+  Array out = Array::empty(linear_shape(x, values), DType::float32, x.device);
   if (out.size() == 0) return out;
   const Array rows = dense(x), weight = dense(values), scales = dense(scale), vector = bias ? dense(*bias) : Array();
   GemmArgs g;
@@ -271,7 +267,8 @@ Array weight_only_linear(const Array& x, const Array& values, const Array& scale
   const FewBits few{weight.ptr<char>(),  weight.shape[1], weight.dtype == DType::uint8,
                     scales.ptr<float>(), scales.shape[1], group};
   const Array* added = bias != nullptr ? &vector : nullptr;
-  launch(kWeightOnly, work_of(g), {&rows, &weight, &scales, added}, {&out}, [g, few] { run_weight_only(g, few); });
+  launch(kWeightOnly, work_of(g, rows, weight, out), {&rows, &weight, &scales, added}, {&out},
+         [g, few] { run_weight_only(g, few); });
   return out;
 }
 

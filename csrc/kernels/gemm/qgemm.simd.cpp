@@ -116,7 +116,7 @@ bool quantize(const float* from, index n, float inverse, float zero, std::uint8_
     // The first of max is taken only if it is larger, so a NaN becomes 0 and the conversion is defined.
     float values[W::N];
     min(max(round(x * W(inverse)) + W(zero), W::zero()), W(255)).store(values);
-    if (lanes == W::N) {
+    if (lanes == W::N) {  // a count that is known becomes one instruction
       for (index l = 0; l < W::N; ++l) to[i + l] = static_cast<std::uint8_t>(static_cast<Lane>(values[l]));
     } else {
       for (index l = 0; l < lanes; ++l) to[i + l] = static_cast<std::uint8_t>(static_cast<Lane>(values[l]));

@@ -42,18 +42,20 @@ template <class T, int kVector, int kStep, bool kMasked>
 MLEXT_INLINE Vec<T> load_b(const char* base, index stride, index last) {
   constexpr int kOffset = kVector * sizeof(Vec<T>), kStrides = kStep % 3;
   if constexpr (kMasked) {
-    return Vec<T>::load(reinterpret_cast<const T*>(base + kOffset + kStrides * stride), last);
+    static_assert(kStep == 0);
+    return load_pinned<T, kOffset>(base, last);
   } else {
     return load_pinned<T, kOffset, kStrides>(base, stride);
   }
 }
 
 // Narrow tiles need nearly all the instructions that a CPU decodes (13 x 2: 42 in 13 cycles), while loads have room: their
-// rows without a stride go into the fma, two instructions instead of three (64 cubed: 2 per cent).
+// rows without a stride go into the fma, two instructions instead of three (64 cubed: 2 per cent). Products of bytes take no
+// operand from memory that they would have to spread.
 template <class T, int kStrides, int kStep, int V, int... v>
 MLEXT_INLINE void add_row(Vec<T> (&sums)[V], const char* a, index stride, const Vec<T> (&y)[V], Lanes<v...>) {
   constexpr int kOffset = kStep * sizeof(T);
-  if constexpr (TileShape<T>::kWide && V < 3 && kStrides == 0) {
+  if constexpr (kReadsInPlace<T> && TileShape<T>::kWide && V < 3 && kStrides == 0) {
     (add_product_from<T, kOffset>(sums[v], a, y[v]), ...);
   } else {
     const Vec<T> x = broadcast_pinned<T, kOffset, kStrides>(a, stride);
@@ -72,12 +74,12 @@ MLEXT_INLINE void ask_for_b(const char* b) {
 }
 
 // Step kStep of k.
-template <class T, int kStep, bool kPartial, Panel kPanel, int R, int V, int... r, int... v>
+template <class T, int kStep, bool kMasked, Panel kPanel, int R, int V, int... r, int... v>
 MLEXT_INLINE void add_rows(Vec<T> (&acc)[R][V], const RowPointers<T, R>& a, const RowPointers<T, kSteps>& b, index last,
                            char* packed, Lanes<r...>, Lanes<v...>) {
   if constexpr (kPanel == Panel::streamed) ask_for_b<T, V, kStep>(b.base[0]);
   Vec<T> y[V];
-  ((y[v] = load_b < T, v, kStep, kPartial && v == V - 1 > (b.base[kStep / 3], b.stride, last)), ...);
+  ((y[v] = load_b < T, v, kStep, kMasked && v == V - 1 > (b.base[kStep / 3], b.stride, last)), ...);
   if constexpr (kPanel == Panel::packed_here) {
     (store_pinned<T, (kStep * V + v) * int{sizeof(Vec<T>)}>(packed, y[v]), ...);
   }
@@ -86,12 +88,12 @@ MLEXT_INLINE void add_rows(Vec<T> (&acc)[R][V], const RowPointers<T, R>& a, cons
 }
 
 // The steps of a list.
-template <class T, bool kPartial, Panel kPanel, int R, int V, int... kStep>
+template <class T, bool kMasked, Panel kPanel, int R, int V, int... kStep>
 MLEXT_INLINE void add_steps(Vec<T> (&acc)[R][V], RowPointers<T, R>& a, RowPointers<T, kSteps>& b, index last,
                             char*& packed, Lanes<kStep...>) {
   using Rows = typename MakeLanes<R>::Type;
   using Vectors = typename MakeLanes<V>::Type;
-  (add_rows<T, kStep, kPartial, kPanel>(acc, a, b, last, packed, Rows{}, Vectors{}), ...);
+  (add_rows<T, kStep, kMasked, kPanel>(acc, a, b, last, packed, Rows{}, Vectors{}), ...);
   constexpr index kCount = sizeof...(kStep);
   a.advance(kCount * static_cast<index>(sizeof(T)));
   b.advance(kCount * b.stride);
@@ -104,35 +106,36 @@ MLEXT_INLINE void add_steps(Vec<T> (&acc)[R][V], RowPointers<T, R>& a, RowPointe
 // tile() for a_col 1. With a streamed panel it also asks for memory that is wanted soon: a bit with every four steps, since a
 // burst would take all line fill buffers from the streams; and only as near as L2, since L1 is full of the streams (into L1
 // it costs 3 per cent, not at all 10).
-template <class T, int R, int V, bool kPartial, Panel kPanel>
+template <class T, int R, int V, Panel kPanel>
 void row_tile(const TileArgs<T>& g) {
   using Group = typename MakeLanes<kSteps>::Type;
   const index last = g.cols - (V - 1) * Vec<T>::N;
+  index groups = (g.k - masked_rows<T, V>(g)) / kSteps;
+  index left = g.k - kSteps * groups;
   Vec<T> acc[R][V];
   clear(acc);
   RowPointers<T, R> a(g.a, g.a_row);
   RowPointers<T, kSteps> b(g.b, g.b_row);
   char* packed = nullptr;
   if constexpr (kPanel == Panel::packed_here) packed = reinterpret_cast<char*>(g.packed);
-  index left = g.k;
   if constexpr (kPanel == Panel::streamed) {
-    for (const Ahead* ahead = g.ahead; left >= kSteps; ++ahead) {
+    for (const Ahead* ahead = g.ahead; groups > 0; ++ahead) {
       const char* line = static_cast<const char*>(ahead->begin);
-      const index step = ahead->step, all = left / kSteps;
-      index groups = ahead->count < all ? ahead->count : all;
-      left -= kSteps * groups;
-      for (; groups > 0; --groups, line += step) {
+      const index step = ahead->step;
+      index some = ahead->count < groups ? ahead->count : groups;
+      groups -= some;
+      for (; some > 0; --some, line += step) {
 #pragma GCC unroll 4
         for (int i = 0; i < kRowLines<T, V>; ++i) __builtin_prefetch(line + kLine * i, 0, 2);
-        add_steps<T, kPartial, kPanel>(acc, a, b, last, packed, Group{});
+        add_steps<T, false, kPanel>(acc, a, b, last, packed, Group{});
       }
     }
   } else {
-    for (; left >= kSteps; left -= kSteps) add_steps<T, kPartial, kPanel>(acc, a, b, last, packed, Group{});
+    for (; groups > 0; --groups) add_steps<T, false, kPanel>(acc, a, b, last, packed, Group{});
   }
   constexpr Panel kRest = kPanel == Panel::streamed ? Panel::at_hand : kPanel;
-  for (; left > 0; --left) add_steps<T, kPartial, kRest>(acc, a, b, last, packed, Lanes<0>{});
-  finish_tile<T, R, V, kPartial>(g, acc);
+  for (; left > 0; --left) add_steps<T, kReadsInPlace<T>, kRest>(acc, a, b, last, packed, Lanes<0>{});
+  finish_tile<T, R, V>(g, acc);
 }
 
 }  // namespace mlext::MLEXT_LEVEL

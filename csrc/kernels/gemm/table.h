@@ -17,61 +17,46 @@ inline constexpr bool kHasRowTiles = true;
 inline constexpr bool kHasRowTiles = false;
 #endif
 
-// Whether tiles for partial vectors serve whole ones too: where only the stores have masks, and with 32 registers for products
-// of few rows, whose time they do not change.
-template <class T, int R, int V>
-inline constexpr bool kMasks = !kReadsInPlace<T> || (TileShape<T>::kWide && R + kTallHeights <= TileShape<T>::rows(V));
-
-template <class T, int R, int V, bool kPartial, Panel kPanel>
+template <class T, int R, int V, Panel kPanel>
 constexpr auto row_tile_or_tile() {
   if constexpr (kHasRowTiles) {
-    return row_tile < T, R, V, kPartial || kMasks<T, R, V>, kPanel > ;
+    return row_tile<T, R, V, kPanel>;
   } else {
-    return tile < T, R, V, kPartial || kMasks < T, R, V >> ;
+    return tile<T, R, V>;
   }
 }
 
-template <class T, int V, bool kPartial, int... r>
+template <class T, int V, int... r>
 constexpr void add_tiles(GemmTypeKernels<T>& table, Lanes<r...>) {
   if constexpr (kReadsInPlace<T>) {
-    ((table.tile[kPartial][V - 1][r] = tile < T, r + 1, V, kPartial || kMasks < T, r + 1, V >>), ...);
+    ((table.tile[V - 1][r] = tile<T, r + 1, V>), ...);
   }
-  ((table.row_tile[kPartial][V - 1][r] = row_tile_or_tile<T, r + 1, V, kPartial, Panel::at_hand>()), ...);
+  ((table.row_tile[V - 1][r] = row_tile_or_tile<T, r + 1, V, Panel::at_hand>()), ...);
 }
 
-template <class T, int V, bool kPartial, int... missing>
+template <class T, int V, int... missing>
 constexpr void add_streams(GemmTypeKernels<T>& table, Lanes<missing...>) {
   constexpr int kRows = TileShape<T>::rows(V);
-  ((table.stream_tile[kPartial][V - 1][missing] = row_tile_or_tile<T, kRows - missing, V, kPartial, Panel::streamed>()),
-   ...);
+  ((table.stream_tile[V - 1][missing] = row_tile_or_tile<T, kRows - missing, V, Panel::streamed>()), ...);
 }
 
-template <class T, int V, bool kPartial, int... missing>
+template <class T, int V, int... missing>
 constexpr void add_packing(GemmTypeKernels<T>& table, Lanes<missing...>) {
   constexpr int kRows = TileShape<T>::rows(V);
-  ((table.pack_tile[kPartial][V - 1][missing] = row_tile<T, kRows - missing, V, kPartial, Panel::packed_here>), ...);
-}
-
-template <class T, int V, bool kPartial>
-constexpr void add_tiles_of(GemmTypeKernels<T>& table) {
-  constexpr int kRows = TileShape<T>::rows(V);
-  table.max_rows[V - 1] = kRows;
-  add_tiles<T, V, kPartial>(table, typename MakeLanes<kRows>::Type{});
-  if constexpr (V <= TileShape<T>::kStreamVectors) {
-    add_streams<T, V, kPartial>(table, typename MakeLanes<kTallHeights>::Type{});
-  }
-  // Packing pays from three blocks of rows on, which differ by one, and for more columns than one vector. 16 registers have no
-  // room for a mask beside the sums: gcc 12 would copy those.
-  if constexpr (kHasRowTiles && kReadsInPlace<T> && V > 1 && (TileShape<T>::kWide || !kPartial)) {
-    constexpr int kLowest = (2 * kRows + 3) / 3;
-    add_packing<T, V, kPartial>(table, typename MakeLanes<kRows - kLowest + 1>::Type{});
-  }
+  ((table.pack_tile[V - 1][missing] = row_tile<T, kRows - missing, V, Panel::packed_here>), ...);
 }
 
 template <class T, int V = 1>
 constexpr void add_all_tiles(GemmTypeKernels<T>& table) {
-  add_tiles_of<T, V, false>(table);
-  add_tiles_of<T, V, true>(table);
+  constexpr int kRows = TileShape<T>::rows(V);
+  table.max_rows[V - 1] = kRows;
+  add_tiles<T, V>(table, typename MakeLanes<kRows>::Type{});
+  if constexpr (V <= TileShape<T>::kStreamVectors) add_streams<T, V>(table, typename MakeLanes<kTallHeights>::Type{});
+  // Packing pays from three blocks of rows on, which differ by one, and for more columns than one vector.
+  if constexpr (kHasRowTiles && kReadsInPlace<T> && V > 1) {
+    constexpr int kLowest = (2 * kRows + 3) / 3;
+    add_packing<T, V>(table, typename MakeLanes<kRows - kLowest + 1>::Type{});
+  }
   if constexpr (V < kWidest<T>) add_all_tiles<T, V + 1>(table);
 }
 

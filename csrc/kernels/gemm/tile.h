@@ -30,8 +30,16 @@ inline constexpr index kLine = 64;
 template <class T, int V>
 inline constexpr int kRowLines = (V * Vec<T>::N * sizeof(T) + kLine - 1) / kLine;
 
+// How many rows of B, the last ones, may only be read with a mask in the last vector: behind the others lies more of B. A mask
+// takes a port that the fmas need (127 cubed: 4 per cent).
+template <class T, int V>
+MLEXT_INLINE index masked_rows(const TileArgs<T>& g) {
+  const index idle = V * Vec<T>::N - g.cols;
+  return !kReadsInPlace<T> || idle == 0 ? 0 : g.b_row >= idle ? 1 : g.k;
+}
+
 // acc = alpha * acc + beta * in. Most products have alpha 1 and beta 0 and skip both halves.
-template <class T, int R, int V, bool kPartial>
+template <class T, int R, int V, bool kMasked>
 MLEXT_INLINE void scale_and_add(const TileArgs<T>& g, Vec<T> (&acc)[R][V]) {
   using W = Vec<T>;
   constexpr index N = W::N;
@@ -51,7 +59,7 @@ MLEXT_INLINE void scale_and_add(const TileArgs<T>& g, Vec<T> (&acc)[R][V]) {
     for (int r = 0; r < R; ++r, in += in_row) {
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) {
-        const W x = kPartial && v == V - 1 ? W::load(in + v * N, last) : W::load(in + v * N);
+        const W x = kMasked && v == V - 1 ? W::load(in + v * N, last) : W::load(in + v * N);
         acc[r][v] = fma(beta, x, acc[r][v]);
       }
     }
@@ -68,12 +76,12 @@ MLEXT_INLINE void clear(Vec<T> (&acc)[R][V]) {
 }
 
 // One step of k: acc += a's column times b's row, where a(r) is the address of row r.
-template <class T, int R, int V, bool kPartial, class A>
+template <class T, int R, int V, bool kMasked, class A>
 MLEXT_INLINE void add_step(Vec<T> (&acc)[R][V], A a, const T* b, index last) {
   using W = Vec<T>;
   W y[V];
 #pragma GCC unroll 4
-  for (int v = 0; v < V; ++v) y[v] = kPartial && v == V - 1 ? W::load(b + v * W::N, last) : W::load(b + v * W::N);
+  for (int v = 0; v < V; ++v) y[v] = kMasked && v == V - 1 ? W::load(b + v * W::N, last) : W::load(b + v * W::N);
 #pragma GCC unroll 32
   for (int r = 0; r < R; ++r) {
     const W x(*a(r));
@@ -82,17 +90,17 @@ MLEXT_INLINE void add_step(Vec<T> (&acc)[R][V], A a, const T* b, index last) {
   }
 }
 
-template <class T, int R, int V, bool kPartial>
-MLEXT_INLINE void finish_tile(const TileArgs<T>& g, Vec<T> (&acc)[R][V]) {
+template <class T, int R, int V, bool kMasked>
+MLEXT_INLINE void finish_vectors(const TileArgs<T>& g, Vec<T> (&acc)[R][V]) {
   constexpr index N = Vec<T>::N;
-  scale_and_add<T, R, V, kPartial>(g, acc);
+  scale_and_add<T, R, V, kMasked>(g, acc);
   T* out = g.out;
   const index out_row = g.out_row, last = g.cols - (V - 1) * N;
 #pragma GCC unroll 32
   for (int r = 0; r < R; ++r, out += out_row) {
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
-      if (kPartial && v == V - 1) {
+      if (kMasked && v == V - 1) {
         acc[r][v].store(out + v * N, last);
       } else {
         acc[r][v].store(out + v * N);
@@ -101,13 +109,23 @@ MLEXT_INLINE void finish_tile(const TileArgs<T>& g, Vec<T> (&acc)[R][V]) {
   }
 }
 
+// AVX-512 stores with a mask as fast as without; elsewhere it is slow or a loop.
+template <class T, int R, int V>
+MLEXT_INLINE void finish_tile(const TileArgs<T>& g, Vec<T> (&acc)[R][V]) {
+  if (TileShape<T>::kWide || g.cols < V * Vec<T>::N) {
+    finish_vectors<T, R, V, true>(g, acc);
+  } else {
+    finish_vectors<T, R, V, false>(g, acc);
+  }
+}
+
 // Every element is one chain of fma over k in ascending order, whatever the tile's shape: that is why blocking and
 // threads never change a bit. Independent chains hide the latency of fma (4 cycles on two ports: at least 8 of them), so
 // tiles use nearly all registers: 32 with AVX-512, 16 elsewhere. One step of k loads V vectors of B and R scalars of A
 // for R * V fmas; 9 x 3 needs 12 loads where 13.5 cycles of fma have room for 27.
-template <class T, int R, int V, bool kPartial>
+template <class T, int R, int V>
 void tile(const TileArgs<T>& g) {
-  const index row = g.a_row, step = g.a_col, b_row = g.b_row;
+  const index row = g.a_row, step = g.a_col, b_row = g.b_row, masked = masked_rows<T, V>(g);
   const index last = g.cols - (V - 1) * Vec<T>::N;  // lanes of the last vector
   Vec<T> acc[R][V];
   clear(acc);
@@ -116,13 +134,16 @@ void tile(const TileArgs<T>& g) {
 #pragma GCC unroll 4
   for (int i = 0; i < (R + 7) / 8; ++i) a[i] = g.a + 8 * i * row;
   const T* b = g.b;
-  for (index k = g.k; k > 0; --k) {
-    add_step<T, R, V, kPartial>(acc, [&](int r) { return a[r / 8] + (r % 8) * row; }, b, last);
+  const auto at = [&](int r) { return a[r / 8] + (r % 8) * row; };
+  const auto advance = [&] {
 #pragma GCC unroll 4
     for (int i = 0; i < (R + 7) / 8; ++i) a[i] += step;
     b += b_row;
-  }
-  finish_tile<T, R, V, kPartial>(g, acc);
+  };
+  index k = g.k;
+  for (; k > masked; --k, advance()) add_step<T, R, V, false>(acc, at, b, last);
+  for (; k > 0; --k, advance()) add_step<T, R, V, true>(acc, at, b, last);
+  finish_tile<T, R, V>(g, acc);
 }
 
 // One row of A against B in place: eight rows of B stream by at once and the sums wait in L1. The order of additions is

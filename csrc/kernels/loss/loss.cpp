@@ -18,60 +18,75 @@ namespace {
 // Elements per kernel call, and per partial sum: chains of at most 4096 / (4 * 4) at the narrowest level.
 constexpr index kBlock = 4096;
 constexpr index kBlocksPerChunk = 4;
-constexpr int kPattern = 0, kPartials = 1;  // scratch slots
+enum Slot { kPattern, kPartials, kValues };
 
-// Everything one launch needs, by value.
+// Everything one launch needs, by value. What a loss may have beside p and t is multiplied onto a block that is near.
 struct Run {
-  LossFn map;  // value or a gradient; null: a reduced value
+  LossFn map;  // value or a gradient
   LossSumFn sum;
+  LossFn product;
+  LossSumFn product_sum;
+  bool sums;
   LossArgs args;
+  const void* weight;      // or null
+  const void* gradient;    // or null; one per element if g_step is 1
+  const void* pos_weight;  // or null, for one
+  index g_step;
   index size;     // of an element
-  index classes;  // of pos_weight
+  index classes;  // of pos_weight; 0 for losses that have none
   double divisor;
 
-  LossArgs block(const LossArgs& all, index begin, const char* pattern) const;
+  template <class T>
+  double run_block(index begin, const T* pattern) const;
   template <class T>
   void run() const;
   void operator()() const { size == 4 ? run<float>() : run<double>(); }
 };
 
-LossArgs Run::block(const LossArgs& all, index begin, const char* pattern) const {
-  auto at = [&](const void* p, index step) {
-    return p == nullptr ? nullptr : static_cast<const char*>(p) + begin * step * size;
-  };
-  LossArgs part = all;
-  part.p = at(all.p, 1);
-  part.t = at(all.t, 1);
-  part.w = at(all.w, 1);
-  part.g = at(all.g, all.g_step);
-  part.extra = pattern == nullptr ? nullptr : pattern + begin % classes * size;
-  part.out = map == nullptr ? nullptr : static_cast<char*>(all.out) + begin * size;
-  part.n = std::min(kBlock, all.n - begin);
-  return part;
+template <class T>
+const T* at(const void* p, index i) {
+  return p == nullptr ? nullptr : static_cast<const T*>(p) + i;
+}
+
+template <class T>
+double Run::run_block(index begin, const T* pattern) const {
+  LossArgs part = args;
+  part.p = at<T>(args.p, begin);
+  part.t = at<T>(args.t, begin);
+  part.extra = at<T>(pattern, pattern == nullptr ? 0 : begin % classes);
+  part.n = std::min(kBlock, args.n - begin);
+  if (sums && weight == nullptr) return sum(part);
+  part.out = sums ? scratch<T>(kValues, kBlock) : static_cast<T*>(args.out) + begin;
+  if (gradient != nullptr && g_step == 0) part.factor *= static_cast<double>(*at<T>(gradient, 0));
+  map(part);
+  part.factor = 1;
+  part.p = part.out;
+  part.t = at<T>(weight, begin);
+  if (sums) return product_sum(part);
+  if (weight != nullptr) product(part);
+  part.t = at<T>(gradient, begin);
+  if (g_step == 1) product(part);
+  return 0;
 }
 
 template <class T>
 void Run::run() const {
   // pos_weight repeated for a block that starts at any class.
   T* pattern = nullptr;
-  if (args.extra != nullptr) {
-    pattern = scratch<T>(kPattern, classes + kBlock);
-    for (index i = 0; i < classes + kBlock; ++i) pattern[i] = static_cast<const T*>(args.extra)[i % classes];
+  if (classes > 0) {
+    const index count = classes + std::min(kBlock, args.n);
+    pattern = scratch<T>(kPattern, count);
+    for (index i = 0; i < count; ++i) pattern[i] = pos_weight == nullptr ? T(1) : *at<T>(pos_weight, i % classes);
   }
-  const char* repeated = reinterpret_cast<const char*>(pattern);
   const index blocks = (args.n + kBlock - 1) / kBlock;
-  double* partials = map == nullptr ? scratch<double>(kPartials, std::max<index>(blocks, 1)) : nullptr;
+  double* partials = sums ? scratch<double>(kPartials, std::max<index>(blocks, 1)) : nullptr;
   parallel_for(blocks, kBlocksPerChunk, [&](index begin, index end) {
     for (index b = begin; b < end; ++b) {
-      const LossArgs part = block(args, b * kBlock, repeated);
-      if (map != nullptr) {
-        map(part);
-      } else {
-        partials[b] = sum(part);
-      }
+      const double part = run_block<T>(b * kBlock, pattern);
+      if (sums) partials[b] = part;
     }
   });
-  if (map == nullptr) *static_cast<T*>(args.out) = static_cast<T>(ordered_sum(partials, blocks) / divisor);
+  if (sums) *static_cast<T*>(args.out) = static_cast<T>(ordered_sum(partials, blocks) / divisor);
 }
 
 // The checked arguments, dense and in the compute type.
@@ -107,17 +122,23 @@ struct Inputs {
   static Array computable(const Array& a) { return is_half(a.dtype) ? cast(a, DType::float32) : dense(a); }
 };
 
-Run make_run(const Inputs& in, const LossOptions& options) {
+Run make_run(LossOp op, const LossKernels& kernels, const Inputs& in, const LossOptions& options) {
+  const bool wide = in.pred.dtype == DType::float64;
   Run run{};
+  run.map = kernels.value[static_cast<int>(op)][wide];
+  run.sum = kernels.sum[static_cast<int>(op)][wide];
+  run.product = kernels.product[wide];
+  run.product_sum = kernels.product_sum[wide];
   run.args.p = in.pred.data;
   run.args.t = in.target.data;
-  run.args.w = in.weighted ? in.weight.data : nullptr;
-  run.args.extra = in.pos_weighted && in.pred.size() > 0 ? in.pos_weight.data : nullptr;
   run.args.n = in.pred.size();
+  run.args.factor = 1;
   run.args.parameter[0] = options.parameter[0];
   run.args.parameter[1] = options.parameter[1];
   run.size = item_size(in.pred.dtype);
-  run.classes = in.pos_weighted ? in.pos_weight.size() : 1;
+  run.weight = in.weighted ? in.weight.data : nullptr;
+  run.pos_weight = in.pos_weighted ? in.pos_weight.data : nullptr;
+  if (op == LossOp::binary_cross_entropy_with_logits) run.classes = in.pos_weighted ? in.pos_weight.size() : 1;
   switch (options.reduction) {
     case LossReduction::mean:
       run.divisor = static_cast<double>(in.pred.size());
@@ -133,7 +154,7 @@ Run make_run(const Inputs& in, const LossOptions& options) {
 
 void start(const char* name, const Inputs& in, const Array* g, const Array& out, const Run& run) {
   const double n = static_cast<double>(in.pred.size());
-  const double arrays = 2 + in.weighted + (run.map != nullptr) + (run.args.g_step != 0);
+  const double arrays = 2 + in.weighted + !run.sums + (run.g_step != 0);
   launch(name, Work{n * 8, n * arrays * static_cast<double>(run.size)},
          {&in.pred, &in.target, in.weighted ? &in.weight : nullptr, in.pos_weighted ? &in.pos_weight : nullptr, g},
          {&out}, run);
@@ -146,11 +167,9 @@ Array narrowed(const Array& result, DType dtype) { return result.dtype == dtype 
 Array loss(LossOp op, const Array& pred, const Array& target, const Array* weight, const Array* pos_weight,
            const LossOptions& options) {
   const Inputs in(options.name, pred, target, weight, pos_weight);
-  const auto& kernels = loss_kernels(pred.device);
-  const bool wide = in.pred.dtype == DType::float64, whole = options.reduction == LossReduction::none;
-  Run run = make_run(in, options);
-  if (whole) run.map = kernels.value[static_cast<int>(op)][wide];
-  run.sum = kernels.sum[static_cast<int>(op)][wide];
+  const bool whole = options.reduction == LossReduction::none;
+  Run run = make_run(op, loss_kernels(pred.device), in, options);
+  run.sums = !whole;
   const Array out = Array::empty(whole ? in.pred.shape : Dims(), in.pred.dtype);
   run.args.out = out.data;
   start(options.name, in, nullptr, out, run);
@@ -166,11 +185,11 @@ Array loss_backward(LossOp op, const Array& pred, const Array& target, const Arr
   const Array g = Inputs::computable(gradient), out = Array::empty(in.pred.shape, in.pred.dtype);
   const auto& kernels = loss_kernels(pred.device);
   const auto& fns = of_target ? kernels.grad_target : kernels.grad;
-  Run run = make_run(in, options);
+  Run run = make_run(op, kernels, in, options);
   run.map = fns[static_cast<int>(op)][in.pred.dtype == DType::float64];
-  run.args.g = g.data;
-  run.args.g_step = whole;
-  run.args.scale = 1 / run.divisor;
+  run.gradient = g.data;
+  run.g_step = whole;
+  run.args.factor = 1 / run.divisor;
   run.args.out = out.data;
   start(options.name, in, &g, out, run);
   return narrowed(out, pred.dtype);

@@ -32,16 +32,14 @@ enum class LossOp : int {
 };
 inline constexpr int kLossOps = static_cast<int>(LossOp::count);
 
-// n elements of dense memory.
+// out[i] = f(p[i], t[i]) factor for n elements of dense memory, f the loss or a gradient of it.
 struct LossArgs {
   const void* p;
   const void* t;
-  const void* w;      // weights; null: ones
-  const void* extra;  // binary_cross_entropy_with_logits: weight of t; null: ones
-  const void* g;      // gradients: gradient of the loss, one per element, or one for all if g_step is 0
-  void* out;          // losses or gradients
-  index n, g_step;
-  double scale;  // gradients: factor of g
+  const void* extra;  // only for binary_cross_entropy_with_logits: weight of t
+  void* out;          // not for sums, and these have no factor
+  index n;
+  double factor;
   double parameter[2];
 };
 using LossFn = void (*)(const LossArgs&);
@@ -53,6 +51,8 @@ struct LossKernels {
   LossSumFn sum[kLossOps][2];
   LossFn grad[kLossOps][2];         // with respect to p
   LossFn grad_target[kLossOps][2];  // with respect to t
+  LossFn product[2];                // f = p t
+  LossSumFn product_sum[2];
 };
 
 // ---- driver ---------------------------------------------------------------------------------------------------------

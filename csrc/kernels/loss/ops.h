@@ -15,6 +15,13 @@ struct LossContext {
   MLEXT_INLINE V parameter(int i) const { return V(static_cast<typename V::Scalar>(q[i])); }
 };
 
+struct Plain {
+  static constexpr bool kUsesExtra = false;
+};
+struct WithExtra {
+  static constexpr bool kUsesExtra = true;
+};
+
 template <class V>
 MLEXT_INLINE V constant(double x) {
   return V(static_cast<typename V::Scalar>(x));
@@ -44,20 +51,20 @@ MLEXT_INLINE V clamp(V x, V low, V high) {
 
 // ---- regression -------------------------------------------------------------------------------------------------------
 
-struct loss_mse {
+struct loss_mse : Plain {
   MLEXT_VALUE { return (p - t) * (p - t); }
   MLEXT_GRAD { return (p - t) + (p - t); }
   MLEXT_OPPOSITE_TARGET
 };
 
-struct loss_mae {
+struct loss_mae : Plain {
   MLEXT_VALUE { return abs(p - t); }
   MLEXT_GRAD { return sign(p - t); }
   MLEXT_OPPOSITE_TARGET
 };
 
 // Huber 1964, "Robust Estimation of a Location Parameter": d^2 / 2 up to |d| = delta, linear beyond.
-struct loss_huber {
+struct loss_huber : Plain {
   MLEXT_VALUE {
     const V d = p - t, delta = c.parameter(0), half = constant<V>(0.5);
     return select(abs(d) <= delta, half * d * d, delta * (abs(d) - half * delta));
@@ -67,7 +74,7 @@ struct loss_huber {
 };
 
 // Girshick 2015, "Fast R-CNN", with a width: Huber / beta; beta = 0 is the absolute error.
-struct loss_smooth_l1 {
+struct loss_smooth_l1 : Plain {
   MLEXT_VALUE {
     const V d = p - t, beta = c.parameter(0), half = constant<V>(0.5);
     return select(abs(d) < beta, half * d * d / beta, abs(d) - half * beta);
@@ -80,7 +87,7 @@ struct loss_smooth_l1 {
 };
 
 // log cosh d. With m = e^-|d| - 1, cosh d - 1 = m^2 / (2 (1 + m)): no cancellation near 0. From 1 on, |d| - log 2 leads.
-struct loss_log_cosh {
+struct loss_log_cosh : Plain {
   MLEXT_VALUE {
     const V a = abs(p - t), one = constant<V>(1);
     const V m = expm1(-min(one, a));
@@ -94,13 +101,13 @@ struct loss_log_cosh {
 
 // ---- margins: t is -1 or 1 --------------------------------------------------------------------------------------------
 
-struct loss_hinge {
+struct loss_hinge : Plain {
   MLEXT_VALUE { return max(V::zero(), constant<V>(1) - t * p); }
   MLEXT_GRAD { return select(constant<V>(1) - t * p > V::zero(), -t, V::zero()); }
   MLEXT_GRAD_TARGET { return select(constant<V>(1) - t * p > V::zero(), -p, V::zero()); }
 };
 
-struct loss_squared_hinge {
+struct loss_squared_hinge : Plain {
   template <class V>
   static MLEXT_INLINE V margin(V p, V t) {
     return max(V::zero(), constant<V>(1) - t * p);
@@ -113,7 +120,7 @@ struct loss_squared_hinge {
 // ---- probabilities ----------------------------------------------------------------------------------------------------
 
 // -(t log p + (1 - t) log(1 - p)), logarithms no lower than -100 (PyTorch's rule): p = 0 or 1 costs 100, not infinity.
-struct loss_binary_cross_entropy {
+struct loss_binary_cross_entropy : Plain {
   template <class V>
   static MLEXT_INLINE V log_yes(V p) {
     return max(constant<V>(-100), log(p));
@@ -129,7 +136,7 @@ struct loss_binary_cross_entropy {
 
 // With w the weight of positive targets: -(w t log s(p) + (1 - t) log(1 - s(p))), s the sigmoid
 //   = (1 - t) p + (1 + (w - 1) t) log(1 + e^-p), and log(1 + e^-p) = max(-p, 0) + log1p(e^-|p|).
-struct loss_binary_cross_entropy_with_logits {
+struct loss_binary_cross_entropy_with_logits : WithExtra {
   MLEXT_VALUE {
     const V one = constant<V>(1);
     return fma(fma(c.extra - one, t, one), softplus(-p), (one - t) * p);
@@ -142,7 +149,7 @@ struct loss_binary_cross_entropy_with_logits {
 };
 
 // t (log t - p) for log-probabilities p; 0 where t is.
-struct loss_kl_div {
+struct loss_kl_div : Plain {
   MLEXT_VALUE {
     const V entropy = select(t == V::zero(), V::zero(), t * log(t));
     return entropy - t * p;
@@ -152,7 +159,7 @@ struct loss_kl_div {
 };
 
 // The same with log-probabilities as targets.
-struct loss_kl_div_log {
+struct loss_kl_div_log : Plain {
   MLEXT_VALUE { return exp(t) * (t - p); }
   MLEXT_GRAD { return select(is_nan(p), p, -exp(t)); }
   MLEXT_GRAD_TARGET { return exp(t) * (t - p + constant<V>(1)); }
@@ -172,14 +179,14 @@ MLEXT_INLINE V stirling_grad(V t, const LossContext<V>& c) {
   return select(t > constant<V>(1), log(t) + constant<V>(0.5) / t, V::zero());
 }
 
-struct loss_poisson_nll {
+struct loss_poisson_nll : Plain {
   MLEXT_VALUE { return (p - t * log(p + c.parameter(0))) + stirling(t, c); }
   MLEXT_GRAD { return constant<V>(1) - t / (p + c.parameter(0)); }
   MLEXT_GRAD_TARGET { return stirling_grad(t, c) - log(p + c.parameter(0)); }
 };
 
 // p is the logarithm of the rate.
-struct loss_poisson_nll_log {
+struct loss_poisson_nll_log : Plain {
   MLEXT_VALUE { return (exp(p) - t * p) + stirling(t, c); }
   MLEXT_GRAD { return exp(p) - t; }
   MLEXT_GRAD_TARGET { return stirling_grad(t, c) - p; }

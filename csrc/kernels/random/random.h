@@ -41,7 +41,6 @@ struct RandomKernels {
 };
 
 // ---- driver ---------------------------------------------------------------------------------------------------------
-struct Dims;
 
 Array random_bits(const Array& state, const Dims& shape);
 Array random_uniform(const Array& state, const Dims& shape, double low, double high, DType dtype);

@@ -10,8 +10,6 @@
 
 namespace mlext {
 
-struct Dims;
-
 // deviation: the sum of (x - center)^2. The wide ones and deviation accumulate in float64.
 #define MLEXT_REDUCTIONS(X) X(sum) X(sumsq) X(prod) X(max) X(min) X(wide_sum) X(wide_sumsq) X(deviation)
 

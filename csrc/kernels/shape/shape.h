@@ -8,8 +8,6 @@
 
 namespace mlext {
 
-struct Dims;
-
 // out[at[j] * out_step ...] += g[j * g_step ...] for the j with low <= at[j] < high: n elements each, j in order.
 struct ScatterArgs {
   const std::int64_t* at;

@@ -6,9 +6,8 @@
 
 namespace mlext {
 
-// One operation for one pair of element types: out[i] = op(a[i], b[i], c[i]) for i < n. It runs
-// full vectors and ends with a partial one of 0 to N lanes, so the ends of the buffers exercise the
-// partial loads and stores.
+// One operation for one pair of element types: out[i] = op(a[i], b[i], c[i]) for i < n, by partial loads and stores of 1 to N
+// lanes. Conversions use whole vectors as far as they go.
 struct VecmathOp {
   const char* name;
   DType in, out;

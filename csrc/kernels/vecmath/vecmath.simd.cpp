@@ -65,13 +65,11 @@ void map(const void* a, const void* b, const void* c, void* out, index n) {
   const T* in[3] = {static_cast<const T*>(a), static_cast<const T*>(b), static_cast<const T*>(c)};
   T* to = static_cast<T*>(out);
   V v[3] = {V::zero(), V::zero(), V::zero()};
-  index i = 0;
-  for (; n - i > V::N; i += V::N) {
-    for (int k = 0; k < Op::kArity; ++k) v[k] = V::load(in[k] + i);
-    Op::template apply<T>(v[0], v[1], v[2]).store(to + i);
+  for (index i = 0; i < n; i += V::N) {
+    const index count = n - i < V::N ? n - i : V::N;
+    for (int k = 0; k < Op::kArity; ++k) v[k] = V::load(in[k] + i, count);
+    Op::template apply<T>(v[0], v[1], v[2]).store(to + i, count);
   }
-  for (int k = 0; k < Op::kArity; ++k) v[k] = V::load(in[k] + i, n - i);
-  Op::template apply<T>(v[0], v[1], v[2]).store(to + i, n - i);
 }
 
 template <class From, class T, class To>
