@@ -68,7 +68,8 @@ class GemmPlan:
     def __str__(self) -> str:
         """Return a table of the fields and the reasons."""
         packs = [name for name, on in (("a", self.packs_a), ("b", self.packs_b)) if on]
-        gflops = 2e-9 * self.batch * self.m * self.n * self.k / self.seconds
+        rate = 2e-9 * self.batch * self.m * self.n * self.k / self.seconds
+        unit = "GOP/s" if self.dtype in ("int8", "uint8") else "GFLOP/s"
         batch = f"{self.batch} times " if self.batch > 1 else ""
         rows = [
             ("product", f"{batch}{self.m} x {self.k} by {self.k} x {self.n}, {self.dtype}"),
@@ -76,7 +77,7 @@ class GemmPlan:
             ("tile", f"{self.tile[0]} x {self.tile[1]}, {self.block_k} steps of k"),
             ("packed", (" and ".join(packs) or "nothing") + (", b kept for the next" if self.keeps_b else "")),
             ("threads", f"{self.threads}, {self.tasks} tasks"),
-            ("predicted", f"{self.seconds * 1e6:.3g} us, {gflops:.0f} GFLOP/s, bound by {self.bound}"),
+            ("predicted", f"{self.seconds * 1e6:.3g} us, {rate:.0f} {unit}, bound by {self.bound}"),
         ]
         table = [f"{name:<11}{value}" for name, value in rows]
         return "\n".join(table + [f"- {reason}" for reason in self.reasons])
@@ -99,7 +100,8 @@ def explain_gemm(
     m, n, k : int
         Rows of the result, its columns, and the length of the sums; at least 1.
     dtype : dtype, optional
-        Of both factors and the result, floating.
+        Of both factors and the result, floating; or uint8 or int8, of ``a`` in
+        :func:`mlext.functional.matmul_integer`.
     transpose_a, transpose_b : bool, optional
         Whether a factor is the transpose of a row-major matrix. ``linear`` has ``transpose_b``.
     batch : int, optional
@@ -114,7 +116,7 @@ def explain_gemm(
     Raises
     ------
     TypeError
-        If ``dtype`` is not floating, or a size is not an integer.
+        If there is no product of ``dtype``, or a size is not an integer.
     ValueError
         If a size is below 1.
 
@@ -144,11 +146,12 @@ def _predict(m: int, n: int, k: int, batch: int, found: dict[str, Any]) -> tuple
     """Seconds, and what they are spent on, by the machine's measured peaks."""
     peak = machine_peak()
     share = found["threads"] / _C.get_num_threads()
-    rate = peak["gflops"] * share * (0.5 if found["dtype"] == float64 else 1.0)
-    arithmetic = 2e-9 * batch * m * n * k * found["waste"] / rate
     size = found["dtype"].itemsize
-    computed = max(size, 4)  # halves are widened
-    moved = size * batch * (m * k + k * n + m * n)
+    of_bytes = size == 1
+    rate = peak["gops_i8" if of_bytes else "gflops"] * share * (0.5 if found["dtype"] == float64 else 1.0)
+    arithmetic = 2e-9 * batch * m * n * k * found["waste"] / rate
+    computed = 1 if of_bytes else max(size, 4)  # halves are widened
+    moved = batch * (size * (m * k + k * n) + (4 if of_bytes else size) * m * n)
     if found["packs_a"]:
         moved += 2 * computed * batch * m * k
     if found["packs_b"] and not found["keeps_b"] and found["kernel"] != "compact":

@@ -9,14 +9,18 @@
 #include "core/parallel.h"
 #include "kernels/gemm/kept.h"
 #include "kernels/gemm/plan.h"
+#include "kernels/gemm/qgemm.h"
 
 namespace mlext {
 
 MLEXT_DISPATCH(GemmKernels, gemm_kernels)
+MLEXT_DISPATCH_OF(qgemm, QgemmKernels, qgemm_kernels)
 
 namespace {
 
 using namespace gemm_detail;
+
+bool is_byte(DType dtype) { return item_size(dtype) == 1; }
 
 double idle_lanes(index n, index lanes) {
   return static_cast<double>(ceil_div(n, lanes) * lanes) / static_cast<double>(n);
@@ -36,18 +40,19 @@ void explain_compact(const GemmArgs& g, const Split& panels, index lanes, index 
 }
 
 template <class T>
-void explain_tiles(const GemmArgs& g, const GemmPlan& plan, GemmExplanation& e) {
+void explain_tiles(const GemmArgs& g, const GemmPlan& plan, int group, GemmExplanation& e) {
   e.tile_rows = Split::of(g.m, plan.block_m).size(0);
   e.reasons.push_back(text("tile: ", plan.block_m, " x ", plan.panel_width(),
                            " sums fill the registers; blocks of rows and panels of columns differ by one at most"));
   e.packs_a = plan.pack_a;
   if (plan.pack_a) {
-    e.reasons.push_back(is_half(g.dtype) ? "packs a: its elements are widened to float32"
-                        : g.a_col != 1   ? "packs a: a step of k is not contiguous and would cost a cache line"
+    e.reasons.push_back(is_half(g.dtype)   ? "packs a: its elements are widened to float32"
+                        : is_byte(g.dtype) ? "packs a: its bytes become unsigned, in groups that are multiplied at once"
+                        : g.a_col != 1     ? "packs a: a step of k is not contiguous and would cost a cache line"
                                        : "packs a: its rows lie so far apart that few sets of the L1 cache hold them");
   }
   e.packs_b = plan.pack_b;
-  e.keeps_b = worth_keeping<T>(g, plan, 1);
+  e.keeps_b = worth_keeping<T>(g, plan, group);
   if (!plan.pack_b) {
     e.reasons.push_back(text("b in place: it is at most ", kInPlaceBytes, " bytes, or few rows read it"));
   } else if (e.keeps_b) {
@@ -79,7 +84,7 @@ void explain_planned(const GemmTypeKernels<T>& kernels, const GemmArgs& g, GemmE
   switch (plan.kernel) {
     case GemmPlan::kTile:
       e.kernel = "tile";
-      return explain_tiles<T>(g, plan, e);
+      return explain_tiles<T>(g, plan, kernels.group, e);
     case GemmPlan::kGemv:
       e.kernel = "gemv";
       e.tile_rows = 1;
@@ -94,13 +99,26 @@ void explain_planned(const GemmTypeKernels<T>& kernels, const GemmArgs& g, GemmE
   }
 }
 
+void explain_bytes(const GemmTypeKernels<std::int32_t>& kernels, const GemmArgs& args, GemmExplanation& e) {
+  GemmArgs g = args;
+  g.k = ceil_div(g.k, kWholeGroups) * kWholeGroups;
+  explain_planned(kernels, in_groups(g, kernels.group), e);
+  e.block_k = std::min(e.block_k * kernels.group, args.k);
+  if (g.k == args.k || !e.keeps_b) return;
+  e.keeps_b = false;
+  e.reasons.back() = "packs b: with k no whole number of groups it is a copy with zeros, made for this product";
+}
+
 }  // namespace
 
 GemmExplanation explain_gemm(const GemmArgs& args) {
   GemmExplanation e;
   const GemmKernels& kernels = gemm_kernels(args.device);
+  const GemmTypeKernels<std::int32_t>& bytes = qgemm_kernels(args.device).tiles;
   const bool is_double = args.dtype == DType::float64;
-  if (runs_at_once(args)) {
+  if (is_byte(args.dtype)) {
+    explain_bytes(bytes, args, e);
+  } else if (runs_at_once(args)) {
     is_double ? explain_at_once(kernels.f64, args, e) : explain_at_once(kernels.f32, args, e);
   } else {
     e.transposed = prefers_transposed(args);

@@ -67,7 +67,11 @@ py::dict explain_door(index m, index n, index k, const py::object& dtype, bool t
                       index batch) {
   GemmArgs g;
   g.dtype = g.out_dtype = parse_dtype(dtype.ptr(), "explain_gemm", "dtype");
-  if (!is_floating(g.dtype)) refuse<TypeError>("explain_gemm", "dtype", "a floating dtype", dtype_name(g.dtype));
+  const bool of_bytes = g.dtype == DType::int8 || g.dtype == DType::uint8;
+  if (!is_floating(g.dtype) && !of_bytes)
+    refuse<TypeError>("explain_gemm", "dtype", "a floating dtype, int8 or uint8", dtype_name(g.dtype));
+  if (of_bytes && batch > 1) refuse("explain_gemm", "batch", "1 for a product of bytes", batch);
+  if (of_bytes) g.out_dtype = DType::int32;
   g.m = m;
   g.n = n;
   g.k = k;

@@ -27,20 +27,14 @@ using Sum = std::int32_t;
 
 enum Slot { kSlotBytes, kSlotNan, kSlotSigns };
 
-// A multiple of every level's group.
-constexpr index kWholeGroups = 4;
 index whole_groups(index k) { return ceil_div(k, kWholeGroups) * kWholeGroups; }
 
 // Values to quantise below which the calling thread is done before others wake up.
 constexpr index kQuantizeGrain = 1 << 15;
 
-// `g` counts k and its strides in bytes, a whole number of groups; the level makes elements of them.
-void run_bytes(GemmArgs g, const Sum* bias) {
+void run_bytes(const GemmArgs& g, const Sum* bias) {
   const GemmTypeKernels<Sum>& tiles = qgemm_kernels(g.device).tiles;
-  g.k /= tiles.group;
-  g.a_col *= tiles.group;
-  g.b_row *= tiles.group;
-  gemm_detail::run(tiles, g, gemm_detail::Biases<Sum>{bias, nullptr});
+  gemm_detail::run(tiles, in_groups(g, tiles.group), gemm_detail::Biases<Sum>{bias, nullptr});
 }
 
 // A signed A is packed as unsigned and 128 too large, which gives every column of C 128 times the sum of that column of B
@@ -192,6 +186,13 @@ void check_weight(const Array& x, const Array& values, const Array& scale, index
 }
 
 }  // namespace
+
+GemmArgs in_groups(GemmArgs g, int group) {
+  g.k /= group;
+  g.a_col *= group;
+  g.b_row *= group;
+  return g;
+}
 
 Array byte_matmul(const Array& a, const Array& b) {
   if (a.dtype != DType::uint8 && a.dtype != DType::int8)

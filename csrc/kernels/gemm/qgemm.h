@@ -31,6 +31,10 @@ Array quantized_linear(const Array& x, const Array& values, const Array& scale, 
 Array weight_only_linear(const Array& x, const Array& values, const Array& scale, const Array* bias, index group,
                          Activation activation);
 
+// How products of bytes are run: k and strides in bytes, k a multiple of every level's group, become those of groups.
+inline constexpr index kWholeGroups = 4;
+GemmArgs in_groups(GemmArgs g, int group);
+
 // ---- what a level provides ------------------------------------------------------------------------------------------
 
 inline constexpr index kBlock = 32;
