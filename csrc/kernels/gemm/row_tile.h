@@ -50,8 +50,8 @@ MLEXT_INLINE Vec<T> load_b(const char* base, index stride, index last) {
 }
 
 // Narrow tiles need nearly all the instructions that a CPU decodes (13 x 2: 42 in 13 cycles), while loads have room: their
-// rows without a stride go into the fma, two instructions instead of three (64 cubed: 2 per cent). Products of bytes take no
-// operand from memory that they would have to spread.
+// rows without a stride go into the fma, two instructions instead of three (64 cubed: 2 per cent). Of bytes, an
+// instruction takes only the signed factor from memory, which is B.
 template <class T, int kStrides, int kStep, int V, int... v>
 MLEXT_INLINE void add_row(Vec<T> (&sums)[V], const char* a, index stride, const Vec<T> (&y)[V], Lanes<v...>) {
   constexpr int kOffset = kStep * sizeof(T);
