@@ -115,8 +115,8 @@ MUTATIONS = [
     ),
     ("csrc/kernels/gemm/compact.h", "tile.b_row = vectors * kernels.lanes", "tile.b_row = g.b_row", "test_gemm.py"),
     # Behind the last row of B, and behind each one where none follows, is nothing that may be read.
-    ("csrc/kernels/gemm/tile.h", "g.b_row >= idle ? 1 : g.k", "g.b_row >= idle ? 0 : g.k", "test_gemm.py"),
-    ("csrc/kernels/gemm/tile.h", "g.b_row >= idle ? 1 : g.k", "1", "test_gemm.py"),
+    ("csrc/kernels/gemm/tile.h", "idle && g.k > 0 ? 1 : g.k", "idle && g.k > 0 ? 0 : g.k", "test_gemm.py"),
+    ("csrc/kernels/gemm/tile.h", "g.b_row >= idle && g.k > 0 ? 1 : g.k", "1", "test_gemm.py"),
     # The second block of k forgets the first.
     ("csrc/kernels/gemm/product.h", ": T(0)) : T(1);", ": T(0)) : T(0);", "test_gemm.py"),
     # An activation between two blocks of k; rows of a later block of rows get the bias of the first.

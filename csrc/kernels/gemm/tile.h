@@ -35,7 +35,7 @@ inline constexpr int kRowLines = (V * Vec<T>::N * sizeof(T) + kLine - 1) / kLine
 template <class T, int V>
 MLEXT_INLINE index masked_rows(const TileArgs<T>& g) {
   const index idle = V * Vec<T>::N - g.cols;
-  return !kReadsInPlace<T> || idle == 0 ? 0 : g.b_row >= idle ? 1 : g.k;
+  return !kReadsInPlace<T> || idle == 0 ? 0 : g.b_row >= idle && g.k > 0 ? 1 : g.k;
 }
 
 // acc = alpha * acc + beta * in. Most products have alpha 1 and beta 0 and skip both halves.
