@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,16 @@ def one_thread() -> Iterator[None]:
     ml.set_num_threads(before)
 
 
+def panels_kept(product: Callable[[], Any]) -> int:
+    """How many arrays of panels the second time makes for the third."""
+    counts = []
+    for _ in range(3):
+        before = ml.memory_stats()["allocations"]
+        product()
+        counts.append(ml.memory_stats()["allocations"] - before)
+    return counts[1] - counts[2]
+
+
 @pytest.mark.parametrize(("shape", "transpose_b", "kernel", "keeps"), CHOICES)
 def test_the_choice_is_the_one_that_is_made(
     shape: tuple[int, int, int], transpose_b: bool, kernel: str, keeps: bool
@@ -46,12 +56,7 @@ def test_the_choice_is_the_one_that_is_made(
     # At any level: panels are kept if and only if it says so.
     x = ml.tensor(np.ones((m, k), np.float32))
     w = ml.tensor(np.ones((n, k) if transpose_b else (k, n), np.float32))
-    counts = []
-    for _ in range(3):
-        before = ml.memory_stats()["allocations"]
-        F.linear(x, w) if transpose_b else F.matmul(x, w)
-        counts.append(ml.memory_stats()["allocations"] - before)
-    assert counts[1] - counts[2] == plan.keeps_b
+    assert panels_kept(lambda: F.linear(x, w) if transpose_b else F.matmul(x, w)) == plan.keeps_b
 
 
 @pytest.mark.parametrize("dtype", ["float32", ml.float64, np.float16, "bfloat16"])
@@ -91,20 +96,18 @@ def test_products_of_bytes(shape: tuple[int, int, int], dtype: str) -> None:
 def test_panels_of_bytes_are_kept_if_it_says_so(shape: tuple[int, int, int], one_thread: None) -> None:
     m, n, k = shape
     a, b = ml.tensor(np.ones((m, k), np.uint8)), ml.tensor(np.ones((k, n), np.int8))
-    counts = []
-    for _ in range(3):
-        before = ml.memory_stats()["allocations"]
-        F.matmul_integer(a, b)
-        counts.append(ml.memory_stats()["allocations"] - before)
-    assert counts[1] - counts[2] == ml.explain_gemm(m, n, k, "uint8").keeps_b
+    assert panels_kept(lambda: F.matmul_integer(a, b)) == ml.explain_gemm(m, n, k, "uint8").keeps_b
 
 
 def test_more_work_takes_longer() -> None:
     seconds = [ml.explain_gemm(n, n, n).seconds for n in (32, 128, 512, 2048)]
     assert seconds == sorted(seconds)
-    one, many = (ml.explain_gemm(64, 64, 64, batch=batch).seconds for batch in (1, 30))
-    assert many >= 10 * one
     assert ml.explain_gemm(512, 512, 512, "float64").seconds >= 1.8 * ml.explain_gemm(512, 512, 512).seconds
+
+
+def test_more_products_take_longer(one_thread: None) -> None:
+    one, three = (ml.explain_gemm(64, 64, 64, batch=batch).seconds for batch in (1, 3))
+    assert three >= 2.99 * one
 
 
 def test_threads_take_parts_of_large_products_only(one_thread: None) -> None:

@@ -288,11 +288,9 @@ def test_digits_keep_their_accuracy(digits: Any, trained: nn.Module) -> None:
         np.testing.assert_array_equal(value.numpy(), before[name])
 
 
-@pytest.mark.parametrize(
-    ("weights", "group_size", "loss"), [("int8", None, 0.003), ("int8", 32, 0.003), ("int4", None, 0.003)]
-)
+@pytest.mark.parametrize(("weights", "group_size"), [("int8", None), ("int8", 32), ("int4", None)])
 def test_digits_with_weights_of_few_bits(
-    digits: Any, trained: nn.Module, tmp_path: Path, weights: str, group_size: int | None, loss: float
+    digits: Any, trained: nn.Module, tmp_path: Path, weights: str, group_size: int | None
 ) -> None:
     x, y = digits[2:]
     small = ml.quantize(trained, weights=weights, group_size=group_size)

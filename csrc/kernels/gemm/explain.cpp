@@ -101,7 +101,7 @@ void explain_planned(const GemmTypeKernels<T>& kernels, const GemmArgs& g, GemmE
 
 void explain_bytes(const GemmTypeKernels<std::int32_t>& kernels, const GemmArgs& args, GemmExplanation& e) {
   GemmArgs g = args;
-  g.k = ceil_div(g.k, kWholeGroups) * kWholeGroups;
+  g.k = whole_groups(g.k);
   explain_planned(kernels, in_groups(g, kernels.group), e);
   e.block_k = std::min(e.block_k * kernels.group, args.k);
   if (g.k == args.k || !e.keeps_b) return;

@@ -27,8 +27,6 @@ using Sum = std::int32_t;
 
 enum Slot { kSlotBytes, kSlotNan, kSlotSigns };
 
-index whole_groups(index k) { return ceil_div(k, kWholeGroups) * kWholeGroups; }
-
 // Values to quantise below which the calling thread is done before others wake up.
 constexpr index kQuantizeGrain = 1 << 15;
 
@@ -186,6 +184,11 @@ void check_weight(const Array& x, const Array& values, const Array& scale, index
 }
 
 }  // namespace
+
+index whole_groups(index k) {
+  constexpr index kLargestGroup = 4;
+  return ceil_div(k, kLargestGroup) * kLargestGroup;
+}
 
 GemmArgs in_groups(GemmArgs g, int group) {
   g.k /= group;

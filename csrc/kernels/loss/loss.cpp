@@ -30,10 +30,10 @@ struct Run {
   LossArgs args;
   const void* weight;      // or null
   const void* gradient;    // or null; one per element if g_step is 1
-  const void* pos_weight;  // or null, for one
+  const void* pos_weight;  // or null
   index g_step;
   index size;     // of an element
-  index classes;  // of pos_weight; 0 for losses that have none
+  index classes;  // of pos_weight
   double divisor;
 
   template <class T>
@@ -45,7 +45,7 @@ struct Run {
 
 template <class T>
 const T* at(const void* p, index i) {
-  return p == nullptr ? nullptr : static_cast<const T*>(p) + i;
+  return static_cast<const T*>(p) + i;
 }
 
 template <class T>
@@ -53,7 +53,7 @@ double Run::run_block(index begin, const T* pattern) const {
   LossArgs part = args;
   part.p = at<T>(args.p, begin);
   part.t = at<T>(args.t, begin);
-  part.extra = at<T>(pattern, pattern == nullptr ? 0 : begin % classes);
+  if (pattern != nullptr) part.extra = pattern + begin % classes;
   part.n = std::min(kBlock, args.n - begin);
   if (sums && weight == nullptr) return sum(part);
   part.out = sums ? scratch<T>(kValues, kBlock) : static_cast<T*>(args.out) + begin;
@@ -61,11 +61,15 @@ double Run::run_block(index begin, const T* pattern) const {
   map(part);
   part.factor = 1;
   part.p = part.out;
-  part.t = at<T>(weight, begin);
-  if (sums) return product_sum(part);
-  if (weight != nullptr) product(part);
-  part.t = at<T>(gradient, begin);
-  if (g_step == 1) product(part);
+  if (weight != nullptr) {
+    part.t = at<T>(weight, begin);
+    if (sums) return product_sum(part);
+    product(part);
+  }
+  if (g_step == 1) {
+    part.t = at<T>(gradient, begin);
+    product(part);
+  }
   return 0;
 }
 
@@ -73,10 +77,10 @@ template <class T>
 void Run::run() const {
   // pos_weight repeated for a block that starts at any class.
   T* pattern = nullptr;
-  if (classes > 0) {
+  if (pos_weight != nullptr) {
     const index count = classes + std::min(kBlock, args.n);
     pattern = scratch<T>(kPattern, count);
-    for (index i = 0; i < count; ++i) pattern[i] = pos_weight == nullptr ? T(1) : *at<T>(pos_weight, i % classes);
+    for (index i = 0; i < count; ++i) pattern[i] = *at<T>(pos_weight, i % classes);
   }
   const index blocks = (args.n + kBlock - 1) / kBlock;
   double* partials = sums ? scratch<double>(kPartials, std::max<index>(blocks, 1)) : nullptr;
@@ -137,8 +141,8 @@ Run make_run(LossOp op, const LossKernels& kernels, const Inputs& in, const Loss
   run.args.parameter[1] = options.parameter[1];
   run.size = item_size(in.pred.dtype);
   run.weight = in.weighted ? in.weight.data : nullptr;
-  run.pos_weight = in.pos_weighted ? in.pos_weight.data : nullptr;
-  if (op == LossOp::binary_cross_entropy_with_logits) run.classes = in.pos_weighted ? in.pos_weight.size() : 1;
+  run.pos_weight = in.pos_weighted && in.pred.size() > 0 ? in.pos_weight.data : nullptr;
+  run.classes = in.pos_weighted ? in.pos_weight.size() : 1;
   switch (options.reduction) {
     case LossReduction::mean:
       run.divisor = static_cast<double>(in.pred.size());

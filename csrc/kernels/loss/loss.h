@@ -36,7 +36,7 @@ inline constexpr int kLossOps = static_cast<int>(LossOp::count);
 struct LossArgs {
   const void* p;
   const void* t;
-  const void* extra;  // only for binary_cross_entropy_with_logits: weight of t
+  const void* extra;  // binary_cross_entropy_with_logits: weight of t; null: ones
   void* out;          // not for sums, and these have no factor
   index n;
   double factor;
