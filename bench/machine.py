@@ -78,6 +78,7 @@ def peaks(threads: int, isa: str | None = None) -> dict[str, Any]:
             "threads": threads,
             "gflops_f32": max(m["gflops_f32"] for m in memory.values()),
             "gflops_f64": max(m["gflops_f64"] for m in memory.values()),
+            "gflops_bf16": max(m["gflops_bf16"] for m in memory.values()),
             "gops_i8": max(m["gops_i8"] for m in memory.values()),
             "read_gbytes": {name: m["read_gbytes"] for name, m in memory.items()},
             "copy_gbytes": {name: m["copy_gbytes"] for name, m in memory.items()},

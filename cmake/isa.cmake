@@ -40,7 +40,8 @@ mlext_level(portable)
 mlext_level(avx2        X86 FEATURES ${MLEXT_X86_V3})
 mlext_level(avx512      X86 FEATURES ${MLEXT_AVX512} FLAGS -mprefer-vector-width=512)
 mlext_level(avx512_vnni X86 FEATURES ${MLEXT_AVX512} avx512vnni LIKE avx512 OWN qgemm machine FLAGS -mprefer-vector-width=512)
-mlext_level(avx512_bf16 X86 FEATURES ${MLEXT_AVX512} avx512vnni avx512bf16 LIKE avx512_vnni)
+mlext_level(avx512_bf16 X86 FEATURES ${MLEXT_AVX512} avx512vnni avx512bf16 LIKE avx512_vnni OWN bgemm machine
+            FLAGS -mprefer-vector-width=512)
 
 # Writes isa_levels.h: MLEXT_FOR_EACH_LEVEL(X, ...) calls X(level, "features", kernels, ...) for every level of this build;
 # `kernels` is the level whose kernels it runs. MLEXT_FOR_EACH_LEVEL_OF_<name> is the same for kernels that some level owns.

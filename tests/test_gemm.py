@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mlext as ml
 from _simd_tools import GuardedPage
 from mlext import _C
 
@@ -141,6 +142,50 @@ def test_half_types_accumulate_in_float32(level: str, dtype: str) -> None:
     ones = tensor(np.ones((3, 4096), np.float32), dtype)
     flat = tensor(np.ones((4096, 20), np.float32), dtype)
     assert (numbers(_C.matmul(ones, flat)) == 4096).all()
+
+
+def half_view(x: Array, kind: str, dtype: str) -> Any:
+    """A Tensor of a half type with the values of x at other strides."""
+    if kind == "transposed":
+        return ml.tensor(x.swapaxes(-1, -2).copy(), dtype=dtype).transpose()
+    if kind == "padded":
+        return ml.tensor(np.pad(x, ((0, 0), (0, 3)), constant_values=np.nan), dtype=dtype)[:, :-3]
+    if kind == "strided":
+        return ml.tensor(np.repeat(x, 2, axis=-1), dtype=dtype)[:, ::2]
+    return ml.tensor(x, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("kind_a", ["dense", "transposed", "padded", "strided"])
+@pytest.mark.parametrize("kind_b", ["dense", "transposed", "padded", "strided"])
+def test_every_layout_of_half_types_is_exact(level: str, dtype: str, kind_a: str, kind_b: str) -> None:
+    # Odd and even depth: pairs of steps of k may be multiplied at once. Few rows: dot products of what lies there.
+    rng = np.random.default_rng(16)
+    for m, n, k in ((1, 40, 70), (3, 50, 33), (6, 9, 600), (8, 20, 64), (40, 33, 18), (65, 130, 91), (30, 100, 1100)):
+        a, b = integers(rng, (m, k), most=1), integers(rng, (k, n), most=1)
+        got = _C.matmul(half_view(a, kind_a, dtype), half_view(b, kind_b, dtype))
+        assert same(numbers(got), a @ b), (m, n, k)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_batches_of_half_types_are_exact(level: str, dtype: str) -> None:
+    rng = np.random.default_rng(17)
+    for m, n, k in ((5, 40, 16), (20, 33, 30), (33, 17, 9)):
+        a, b = integers(rng, (3, m, k), most=1), integers(rng, (3, k, n), most=1)
+        for x in (tensor(a, dtype), half_view(a, "transposed", dtype)):
+            assert same(numbers(_C.matmul(x, tensor(b, dtype))), a @ b), (m, n, k)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_types_meet_the_float32_bound(level: str, dtype: str) -> None:
+    rng = np.random.default_rng(18)
+    for m, n, k in ((4, 30, 900), (50, 70, 900), (50, 70, 901)):
+        a, b = (tensor(rng.standard_normal(shape).astype(np.float32), dtype) for shape in ((m, k), (k, n)))
+        x, y = numbers(a).astype(np.float64), numbers(b).astype(np.float64)
+        # Against a result in float32: the half type's own rounding, and the float32 bound below it.
+        error = np.abs(numbers(_C.matmul(a, b)) - x @ y)
+        unit = 2.0**-8 if dtype == "bfloat16" else 2.0**-11
+        assert (error <= unit * np.abs(x @ y) * 1.01 + 32 * 2.0**-24 * (np.abs(x) @ np.abs(y))).all()
 
 
 def capped(size: int, most: int) -> int:

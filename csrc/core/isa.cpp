@@ -45,7 +45,8 @@ int best_level() {
   if (wanted != nullptr && *wanted != '\0') return find_level(wanted, "MLEXT_ISA");
   int best = 0;
   for (int i = 0; i < kLevels; ++i) {
-    if (level_available(static_cast<Level>(i))) best = i;
+    const auto level = static_cast<Level>(i);
+    if (level_available(level) && level_pays(level)) best = i;
   }
   return best;
 }

@@ -138,7 +138,7 @@ def explain_gemm(
     found: dict[str, Any] = _C.explain_gemm(m, n, k, dtype, transpose_a, transpose_b, batch)
     seconds, bound = _predict(m, n, k, batch, found)
     found |= {"dtype": found["dtype"].name, "reasons": tuple(found["reasons"])}
-    del found["waste"]
+    del found["waste"], found["by_pairs"]
     return GemmPlan(m, n, k, batch, level=_C.get_isa(), seconds=seconds, bound=bound, **found)
 
 
@@ -148,9 +148,10 @@ def _predict(m: int, n: int, k: int, batch: int, found: dict[str, Any]) -> tuple
     share = found["threads"] / _C.get_num_threads()
     size = found["dtype"].itemsize
     of_bytes = size == 1
-    rate = peak["gops_i8" if of_bytes else "gflops"] * share * (0.5 if found["dtype"] == float64 else 1.0)
+    kind = "gops_i8" if of_bytes else "gflops_bf16" if found["by_pairs"] else "gflops"
+    rate = peak[kind] * share * (0.5 if found["dtype"] == float64 else 1.0)
     arithmetic = 2e-9 * batch * m * n * k * found["waste"] / rate
-    computed = 1 if of_bytes else max(size, 4)  # halves are widened
+    computed = size if of_bytes or found["by_pairs"] else max(size, 4)  # other halves are widened
     moved = batch * (size * (m * k + k * n) + (4 if of_bytes else size) * m * n)
     if found["packs_a"]:
         moved += 2 * computed * batch * m * k

@@ -116,7 +116,7 @@ _peak: tuple[tuple[str, int], dict[str, float]] | None = None
 def machine_peak() -> dict[str, float]:
     """Return this machine's measured peaks at the active level and thread count.
 
-    ``gflops`` of float32, ``gops_i8`` of bytes, ``gbytes`` of a copy.
+    ``gflops`` of float32, ``gflops_bf16`` of bfloat16, ``gops_i8`` of bytes, ``gbytes`` of a copy.
     """
     global _peak
     setting = _C.get_isa(), _C.get_num_threads()
@@ -125,6 +125,7 @@ def machine_peak() -> dict[str, float]:
         measured = _C.measure_machine(8 << 20)
         found = {
             "gflops": measured["gflops_f32"],
+            "gflops_bf16": measured["gflops_bf16"],
             "gops_i8": measured["gops_i8"],
             "gbytes": measured["copy_gbytes"],
         }

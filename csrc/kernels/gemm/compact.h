@@ -31,8 +31,8 @@ struct CompactProduct {
     tile.b_col = 1;
     tile.out_row = g.c_row;
     tile.in_row = g.bias_n != nullptr ? 0 : g.c_row;
-    tile.alpha = static_cast<T>(g.alpha);
-    tile.beta = g.bias_n != nullptr ? T(1) : static_cast<T>(g.beta);
+    tile.alpha = static_cast<Scalar<T>>(g.alpha);
+    tile.beta = static_cast<Scalar<T>>(g.bias_n != nullptr ? 1 : g.beta);
     const bool packs = compact_packs(g, ceil_div(m1 - m0, kernels.max_rows[panels.size(p0) - 1]));
     if (packs) tile.packed = scratch<T>(kSlotB, g.k * panels.size(p0) * kernels.lanes);
     for (index p = p0; p < p1; ++p) {

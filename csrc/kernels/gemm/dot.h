@@ -14,7 +14,7 @@ inline constexpr int kDotRows = Vec<T>::N * sizeof(T) == 64 ? 4 : 2;
 inline constexpr int kDotCols = 4;
 
 // Rows i to i + rows of A, R or fewer: the others repeat the last one and are dropped, which costs nothing that B does not.
-template <class T, int R, int C>
+template <class S, class T, int R, int C>
 void dot_tile(const TileArgs<T>& g, index i, index rows, index j) {
   using W = Vec<T>;
   constexpr index N = W::N;
@@ -24,7 +24,7 @@ void dot_tile(const TileArgs<T>& g, index i, index rows, index j) {
   const T* a[R];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) a[r] = g.a + (i + (r < rows ? r : rows - 1)) * g.a_row;
-  const T* b = g.b + j * g.b_col;
+  const S* b = reinterpret_cast<const S*>(g.b) + j * g.b_col;
   const auto step = [&](auto load, index k) __attribute__((always_inline)) {
     W x[R];
 #pragma GCC unroll 4
@@ -37,8 +37,8 @@ void dot_tile(const TileArgs<T>& g, index i, index rows, index j) {
     }
   };
   index k = 0;
-  for (; k + N <= g.k; k += N) step([](const T* p) { return W::load(p); }, k);
-  if (k < g.k) step([n = (g.k - k) & (N - 1)](const T* p) { return W::load(p, n); }, k);
+  for (; k + N <= g.k; k += N) step([](const auto* p) { return W::load(p); }, k);
+  if (k < g.k) step([n = (g.k - k) & (N - 1)](const auto* p) { return W::load(p, n); }, k);
 
   T sum[R * C];
   if constexpr (R * C % N == 0) {
@@ -56,30 +56,42 @@ void dot_tile(const TileArgs<T>& g, index i, index rows, index j) {
   }
 }
 
-template <class T, int R>
+template <class S, class T, int R>
 void dot_rows(const TileArgs<T>& g, index i, index rows, index j) {
   switch (g.cols - j) {
     case 1:
-      return dot_tile<T, R, 1>(g, i, rows, j);
+      return dot_tile<S, T, R, 1>(g, i, rows, j);
     case 2:
-      return dot_tile<T, R, 2>(g, i, rows, j);
+      return dot_tile<S, T, R, 2>(g, i, rows, j);
     case 3:
-      return dot_tile<T, R, 3>(g, i, rows, j);
+      return dot_tile<S, T, R, 3>(g, i, rows, j);
     default:
-      return dot_tile<T, R, 4>(g, i, rows, j);
+      return dot_tile<S, T, R, 4>(g, i, rows, j);
   }
 }
 
 // Four columns of B stay in L1 while all rows of A pass.
-template <class T>
-void dot(const TileArgs<T>& g) {
+template <class S, class T>
+void dot_from(const TileArgs<T>& g) {
   constexpr index R = kDotRows<T>;
   for (index j = 0; j < g.cols; j += kDotCols) {
     for (index i = 0; i < g.rows; i += R) {
       const index rows = g.rows - i < R ? g.rows - i : R;
-      rows == 1 ? dot_rows<T, 1>(g, i, rows, j) : dot_rows<T, R>(g, i, rows, j);
+      rows == 1 ? dot_rows<S, T, 1>(g, i, rows, j) : dot_rows<S, T, R>(g, i, rows, j);
     }
   }
 }
+
+inline void dot(DType b_dtype, const TileArgs<float>& g) {
+  switch (b_dtype) {
+    case DType::bfloat16:
+      return dot_from<bf16>(g);
+    case DType::float16:
+      return dot_from<f16>(g);
+    default:
+      return dot_from<float>(g);
+  }
+}
+inline void dot(DType, const TileArgs<double>& g) { dot_from<double>(g); }
 
 }  // namespace mlext::MLEXT_LEVEL

@@ -14,6 +14,7 @@
 namespace mlext {
 
 MLEXT_DISPATCH(GemmKernels, gemm_kernels)
+MLEXT_DISPATCH_OF(bgemm, BgemmKernels, bgemm_kernels)
 MLEXT_DISPATCH_OF(qgemm, QgemmKernels, qgemm_kernels)
 
 namespace {
@@ -46,11 +47,14 @@ void explain_tiles(const GemmArgs& g, const GemmPlan& plan, int group, GemmExpla
                            " sums fill the registers; blocks of rows and panels of columns differ by one at most"));
   e.packs_a = plan.pack_a;
   if (plan.pack_a) {
-    e.reasons.push_back(is_half(g.dtype)   ? "packs a: its elements are widened to float32"
+    e.reasons.push_back(group == 2 && is_half(g.dtype)
+                            ? "packs a: its rows become pairs of steps of k, which are multiplied at once"
+                        : is_half(g.dtype) ? "packs a: its elements are widened to float32"
                         : is_byte(g.dtype) ? "packs a: its bytes become unsigned, in groups that are multiplied at once"
                         : g.a_col != 1     ? "packs a: a step of k is not contiguous and would cost a cache line"
                                        : "packs a: its rows lie so far apart that few sets of the L1 cache hold them");
   }
+  e.by_pairs = group == 2 && is_half(g.dtype);
   e.packs_b = plan.pack_b;
   e.keeps_b = worth_keeping<T>(g, plan, group);
   if (!plan.pack_b) {
@@ -94,6 +98,8 @@ void explain_planned(const GemmTypeKernels<T>& kernels, const GemmArgs& g, GemmE
       e.kernel = "dot";
       e.tile_rows = std::min(g.m, plan.block_m);
       e.packs_a = plan.pack_a;
+      if (is_half(g.dtype))
+        e.reasons.push_back("packs a: its elements are widened to float32, those of b as they are read");
       e.reasons.push_back(text("dot: both factors are contiguous along k and there are at most ", kDotRows,
                                " rows, or 8 columns: b streams by in long runs, as it lies"));
   }
@@ -124,7 +130,13 @@ GemmExplanation explain_gemm(const GemmArgs& args) {
     e.transposed = prefers_transposed(args);
     if (e.transposed) e.reasons.push_back("transposed: c^T = b^T a^T, whose rows are the longer ones");
     const GemmArgs g = canonical(args);
-    is_double ? explain_planned(kernels.f64, g, e) : explain_planned(kernels.f32, g, e);
+    const BgemmKernels& pairs = bgemm_kernels(args.device);
+    if (takes_pairs(pairs, g)) {
+      explain_planned(pairs, in_groups(g, pairs.group), e);
+      e.block_k *= pairs.group;
+    } else {
+      is_double ? explain_planned(kernels.f64, g, e) : explain_planned(kernels.f32, g, e);
+    }
   }
   e.threads = std::min<index>(num_threads(), e.tasks);
   return e;

@@ -13,6 +13,7 @@ struct GemmExplanation {
   const char* kernel = "";  // compact, tile, dot or gemv
   bool transposed = false;  // the rest describes C^T = B^T A^T
   index tile_rows = 0, tile_cols = 0, block_k = 0, chunk_rows = 0;
+  bool by_pairs = false;  // bfloat16, by its own instruction
   bool packs_a = false, packs_b = false, keeps_b = false;
   index tasks = 1, threads = 1;
   double waste = 1;  // multiplications, those in idle lanes of partial vectors included, over those that are needed

@@ -87,10 +87,10 @@ py::dict explain_door(index m, index n, index k, const py::object& dtype, bool t
   const GemmExplanation e = explain_gemm(g);
   return py::dict(py::arg("kernel") = e.kernel, py::arg("transposed") = e.transposed,
                   py::arg("tile") = py::make_tuple(e.tile_rows, e.tile_cols), py::arg("block_k") = e.block_k,
-                  py::arg("chunk_rows") = e.chunk_rows, py::arg("packs_a") = e.packs_a, py::arg("packs_b") = e.packs_b,
-                  py::arg("keeps_b") = e.keeps_b, py::arg("tasks") = e.tasks, py::arg("threads") = e.threads,
-                  py::arg("waste") = e.waste, py::arg("reasons") = e.reasons,
-                  py::arg("dtype") = py::handle(dtype_object(g.dtype)));
+                  py::arg("chunk_rows") = e.chunk_rows, py::arg("by_pairs") = e.by_pairs,
+                  py::arg("packs_a") = e.packs_a, py::arg("packs_b") = e.packs_b, py::arg("keeps_b") = e.keeps_b,
+                  py::arg("tasks") = e.tasks, py::arg("threads") = e.threads, py::arg("waste") = e.waste,
+                  py::arg("reasons") = e.reasons, py::arg("dtype") = py::handle(dtype_object(g.dtype)));
 }
 
 }  // namespace

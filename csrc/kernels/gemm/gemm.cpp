@@ -15,6 +15,7 @@
 namespace mlext {
 
 MLEXT_DISPATCH(GemmKernels, gemm_kernels)
+MLEXT_DISPATCH_OF(bgemm, BgemmKernels, bgemm_kernels)
 
 namespace {
 
@@ -31,6 +32,8 @@ Biases<T> widen_biases(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
   if (g.bias_m != nullptr) kernels.pack_b(g.dtype, g.bias_m, 0, 1, 1, g.m, rows, 0);
   return {g.bias_n != nullptr ? columns : nullptr, g.bias_m != nullptr ? rows : nullptr};
 }
+
+const HalfPair* sums(const float* values) { return reinterpret_cast<const HalfPair*>(values); }
 
 template <class T>
 void run_at_once(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
@@ -49,11 +52,11 @@ void gemm(const GemmArgs& args) {
   if (runs_at_once(args))
     return args.dtype == DType::float64 ? run_at_once(kernels.f64, args) : run_at_once(kernels.f32, args);
   const GemmArgs g = canonical(args);
-  if (g.dtype == DType::float64) {
-    run<double>(kernels.f64, g, widen_biases(kernels.f64, g));
-  } else {
-    run<float>(kernels.f32, g, widen_biases(kernels.f32, g));
-  }
+  if (g.dtype == DType::float64) return run(kernels.f64, g, widen_biases(kernels.f64, g));
+  const Biases<float> bias = widen_biases(kernels.f32, g);
+  const BgemmKernels& pairs = bgemm_kernels(args.device);
+  if (!takes_pairs(pairs, g)) return run(kernels.f32, g, bias);
+  run(pairs, in_groups(g, pairs.group), Biases<HalfPair>{sums(bias.n), sums(bias.m)});
 }
 
 }  // namespace mlext

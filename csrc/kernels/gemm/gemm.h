@@ -8,7 +8,7 @@
 //   - Each element is a sum over k in an order fixed by the shape and the strides alone: the bits do not depend on the
 //     number of threads nor on the values in other rows or columns.
 //   - float32 and float64 compute in their own type; bfloat16 and float16 accumulate in float32, and C may be either the
-//     same half type or float32.
+//     same half type or float32. Products of bfloat16 by pairs (bgemm.h) take subnormal factors and sums for 0.
 #pragma once
 
 #include "core/types.h"
@@ -85,6 +85,14 @@ struct Ahead {
   index step, count;
 };
 
+// What alpha and beta are in a compute type.
+template <class T>
+struct ScalarOf {
+  using Type = T;
+};
+template <class T>
+using Scalar = typename ScalarOf<T>::Type;
+
 // One piece of C in the compute type T (float or double):
 //   out[i, j] = alpha * sum_k a[i, k] b[k, j] + beta * in[i, j]
 // in and out have unit column stride; out may be in; in is not read when beta is 0; in_row = 0 adds one row (a bias) to
@@ -100,7 +108,7 @@ struct TileArgs {
   index in_row;
   T* out;
   index out_row;
-  T alpha, beta;
+  Scalar<T> alpha, beta;
   T* packed;           // only for `pack_tile`
   const Ahead* ahead;  // only for `stream_tile`: a list whose last entry counts more rows than there can be
 };
@@ -115,7 +123,7 @@ struct FinishArgs {
   void* c;
   void* pre;  // or null
   index c_row, c_col;
-  T beta;
+  Scalar<T> beta;
   const T* bias_n;       // or null
   const T* bias_m;       // or null
   const float* scale_n;  // of bytes
@@ -131,7 +139,7 @@ inline constexpr index kGemvCols = 1024;  // the widest piece `gemv` takes
 template <class T>
 struct GemmTypeKernels {
   index lanes;                    // elements of T in a vector
-  int group;                      // steps of k in an element: 1, but of bytes
+  int group;                      // steps of k in an element: 1, but of bytes and pairs
   int max_vectors;                // the widest tile, in vectors
   int stream_vectors;             // the same of `stream_tile`
   int max_rows[kMaxTileVectors];  // the tallest tile that is 1, 2, .. vectors wide
@@ -147,9 +155,10 @@ struct GemmTypeKernels {
   // it. Null where it would not pay.
   void (*pack_tile[kMaxTileVectors][kTallHeights])(const TileArgs<T>&);
   void (*gemv)(const TileArgs<T>&);  // one row, B with unit column stride
-  void (*dot)(const TileArgs<T>&);   // any rows and cols; A with unit column stride, B with unit row stride
-  // dst[i * dst_row + j] = src[i * src_row + j * src_col], from T or (to float) a half type. Bytes differ by the factor that
-  // they belong to (qgemm.h).
+  // Any rows and cols; A with unit column stride, B with unit row stride, of T or (to float) a half type at the same place.
+  void (*dot)(DType b_dtype, const TileArgs<T>&);
+  // dst[i * dst_row + j] = src[i * src_row + j * src_col], from T or (to float) a half type. Bytes and pairs differ by the
+  // factor that they belong to (qgemm.h, bgemm.h).
   using Pack = void(DType src_dtype, const void* src, index src_row, index src_col, index rows, index cols, T* dst,
                     index dst_row);
   Pack* pack_a;

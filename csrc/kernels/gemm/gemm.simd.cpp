@@ -13,7 +13,7 @@ template <class T>
 constexpr GemmTypeKernels<T> type_kernels() {
   GemmTypeKernels<T> table = tile_kernels<T>();
   table.gemv = gemv<T>;
-  table.dot = dot<T>;
+  table.dot = dot;
   table.pack_a = table.pack_b = pack;
   table.finish = finish;
   return table;

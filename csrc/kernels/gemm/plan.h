@@ -6,6 +6,7 @@
 
 #include "core/dtype.h"
 #include "core/parallel.h"
+#include "kernels/gemm/bgemm.h"
 #include "kernels/gemm/gemm.h"
 
 namespace mlext::gemm_detail {
@@ -81,6 +82,8 @@ struct GemmPlan {
 
   index panel_width() const { return panels.size(0) * unit; }
   index column(index panel) const { return panels.begin(panel) * unit; }  // of all, idle lanes included
+  // Whether sums of more than one block of k wait for the epilogue.
+  bool sums_wait(const GemmArgs& g) const { return !direct && g.k > block_k; }
   index row_tasks(const GemmArgs& g) const { return ceil_div(g.m, rows); }
   index panel_tasks() const { return ceil_div(panels.count, group); }
 };
@@ -99,7 +102,8 @@ inline index batch_count(const GemmArgs& g) {
 }
 
 inline bool prefers_dot(const GemmArgs& g) {
-  return g.a_col == 1 && g.b_row == 1 && !is_converted(g.dtype) && (g.m <= kDotRows || g.n <= 8) && g.k >= 8;
+  const bool few = g.m <= kDotRows || (g.n <= 8 && !is_converted(g.dtype));
+  return g.a_col == 1 && g.b_row == 1 && sum_dtype(g.dtype) != DType::int32 && few && g.k >= 8;
 }
 
 // C^T = B^T A^T.
@@ -130,6 +134,14 @@ inline GemmArgs canonical(GemmArgs g) {
   return g;
 }
 
+// k and the strides, which count bytes or halves, as those of groups of them.
+inline GemmArgs in_groups(GemmArgs g, int group) {
+  g.k = divide(g.k, group);
+  g.a_col *= group;
+  g.b_row *= group;
+  return g;
+}
+
 // Rows at such distances fall into one set of the L1 cache.
 inline bool at_page_distance(index stride, const GemmArgs& g) { return stride * item_size(g.dtype) % 4096 == 0; }
 
@@ -155,6 +167,11 @@ inline bool has_epilogue(const GemmArgs& g) {
 
 inline double multiplications(const GemmArgs& g) {
   return static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k);
+}
+
+// Whether bfloat16 is multiplied by pairs; else it is widened to float32.
+inline bool takes_pairs(const BgemmKernels& kernels, const GemmArgs& g) {
+  return kernels.lanes != 0 && g.dtype == DType::bfloat16 && g.k % 2 == 0 && g.k != 0 && !prefers_dot(g);
 }
 
 inline bool is_compact(const GemmArgs& g) {
@@ -213,7 +230,7 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
   if (prefers_dot(g)) {
     plan.kernel = GemmPlan::kDot;
     plan.block_k = Split::of(g.k, kDotBlockK).size(0);
-    plan.pack_a = g.m > 1 && g.m <= kDotRows && at_page_distance(g.a_row, g);
+    plan.pack_a = is_converted(g.dtype) || (g.m > 1 && g.m <= kDotRows && at_page_distance(g.a_row, g));
     plan.block_m = 4;
     plan.unit = 32;
     plan.panels = {ceil_div(g.n, plan.unit), 1, 0};
@@ -242,9 +259,9 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
   plan.rows = g.m;
   plan.group = plan.panels.count;
   if (plan.pack_b) plan.group = std::min(plan.group, divide(kPackedBBytes / sizeof(T), k * plan.panel_width()));
-  if (!plan.direct) {  // sums that wait for the epilogue
-    plan.rows = std::min(plan.rows, plan.chunk * plan.block_m * (g.k > k ? 4 : 1));
-    plan.group = std::min<index>(plan.group, g.k > k ? 8 : plan.group);
+  if (plan.sums_wait(g)) {
+    plan.rows = std::min(plan.rows, plan.chunk * plan.block_m * 4);
+    plan.group = std::min<index>(plan.group, 8);
   }
   split_over_threads(plan, g, batches);
   return plan;

@@ -26,7 +26,7 @@ struct Product {
   const GemmTypeKernels<T>& kernels;
   const GemmArgs& g;
   const GemmPlan& plan;
-  T alpha, beta;
+  Scalar<T> alpha, beta;
   const T* bias_n;
   const T* bias_m;
   const T* kept_b;  // all panels of B (kept.h), or null
@@ -38,7 +38,7 @@ struct Product {
   struct Task {
     index m0, m1, p0, p1;
     Split blocks, chunks;  // of the rows in blocks, of the blocks in chunks
-    T* sums;               // one dense block per panel, unless micro-kernels write C
+    T* sums;               // one dense block per panel, or one for all in turn; null if micro-kernels write C
     T* packed_b;           // panels in turn, as many as are read again and the one being packed; null with kept_b
     index slots;
     T* packed_a;  // two chunks in turn
@@ -68,13 +68,13 @@ struct Product {
     const index height = m1 - m0, columns = plan.column(p1) - plan.column(p0);
     const Split blocks = Split::of(height, plan.block_m), chunks = Split::of(blocks.count, plan.chunk);
     Task task{m0, m1, p0, p1, blocks, chunks, nullptr, nullptr, (chunks.count > 1 ? p1 - p0 : 1) + 1, nullptr, 0, 0};
-    if (!plan.direct) task.sums = scratch<T>(kSlotSums, height * columns);
+    if (!plan.direct) task.sums = scratch<T>(kSlotSums, plan.sums_wait(g) ? height * columns : task_block(task));
     if (plan.pack_b && kept_b == nullptr)
       task.packed_b = scratch<T>(kSlotB, task.slots * plan.block_k * plan.panel_width());
     if (plan.pack_a) {
       // Rows end in a gap, so that those of 512 floats do not fall into few cache sets.
       task.packed_row = (plan.block_k + 15) / 16 * 16 + 16;
-      task.packed_chunk = blocks.begin(chunks.begin(1)) * task.packed_row;
+      task.packed_chunk = chunk_height(task) * task.packed_row;
       task.packed_a = scratch<T>(kSlotA, 2 * task.packed_chunk);
     }
     Step step{0, std::min(plan.block_k, g.k), 0, p0, 0, 0};
@@ -113,6 +113,10 @@ struct Product {
     return step;
   }
 
+  // Rows of the highest chunk.
+  static index chunk_height(const Task& task) { return task.blocks.begin(task.chunks.begin(1)); }
+  index task_block(const Task& task) const { return chunk_height(task) * plan.panel_width(); }
+
   index row(const Task& task, index chunk) const { return task.m0 + task.blocks.begin(task.chunks.begin(chunk)); }
 
   ChunkRows<T> chunk_rows(const Task& task, const Step& step, index calls) const {
@@ -140,7 +144,8 @@ struct Product {
     const index n0 = column(step.panel);
     tile.k = step.k;
     tile.cols = column(step.panel + 1) - n0;
-    T* sums = task.sums + (n0 - column(task.p0)) * (task.m1 - task.m0) + (rows.begin - task.m0) * tile.cols;
+    T* sums = task.sums;
+    if (plan.sums_wait(g)) sums += (n0 - column(task.p0)) * (task.m1 - task.m0) + (rows.begin - task.m0) * tile.cols;
     set_b(tile, next, step.k0, n0);
     set_out(tile, sums, step.k0 == 0, rows.begin, n0);
     const bool tiles = plan.kernel == GemmPlan::kTile;
@@ -158,7 +163,7 @@ struct Product {
     tile.a_col = rows.a_col();
     tile.rows = rows.count;
     if (plan.kernel != GemmPlan::kTile) {
-      (plan.kernel == GemmPlan::kDot ? kernels.dot : kernels.gemv)(tile);
+      plan.kernel == GemmPlan::kDot ? kernels.dot(g.dtype, tile) : kernels.gemv(tile);
       if (finishes) finish(tile.out, tile.out_row, rows.begin, rows.count, n0, tile.cols);
       return;
     }
@@ -187,7 +192,7 @@ struct Product {
   }
 
   void set_b(TileArgs<T>& tile, const NextPanel<T>& packed, index k0, index n0) const {
-    tile.b = plan.pack_b ? packed.b : static_cast<const T*>(b) + k0 * g.b_row + n0 * g.b_col;
+    tile.b = plan.pack_b ? packed.b : static_cast<const T*>(at(b, g.dtype, k0 * g.b_row + n0 * g.b_col));
     tile.b_row = plan.pack_b ? packed.width : g.b_row;
     tile.b_col = plan.pack_b ? 1 : g.b_col;
   }
@@ -200,11 +205,11 @@ struct Product {
     tile.in = tile.out;
     tile.in_row = tile.out_row;
     tile.alpha = alpha;
-    tile.beta = first ? (plan.direct ? beta : T(0)) : T(1);
+    tile.beta = first ? (plan.direct ? beta : 0) : 1;
     if (first && bias_n != nullptr && beta == 0) {
       tile.in = bias_n + n0;
       tile.in_row = 0;
-      tile.beta = T(1);
+      tile.beta = 1;
     }
   }
 

@@ -32,7 +32,7 @@ constexpr index kQuantizeGrain = 1 << 15;
 
 void run_bytes(const GemmArgs& g, const Sum* bias) {
   const GemmTypeKernels<Sum>& tiles = qgemm_kernels(g.device).tiles;
-  gemm_detail::run(tiles, in_groups(g, tiles.group), gemm_detail::Biases<Sum>{bias, nullptr});
+  gemm_detail::run(tiles, gemm_detail::in_groups(g, tiles.group), gemm_detail::Biases<Sum>{bias, nullptr});
 }
 
 // A signed A is packed as unsigned and 128 too large, which gives every column of C 128 times the sum of that column of B
@@ -188,13 +188,6 @@ void check_weight(const Array& x, const Array& values, const Array& scale, index
 index whole_groups(index k) {
   constexpr index kLargestGroup = 4;
   return ceil_div(k, kLargestGroup) * kLargestGroup;
-}
-
-GemmArgs in_groups(GemmArgs g, int group) {
-  g.k /= group;
-  g.a_col *= group;
-  g.b_row *= group;
-  return g;
 }
 
 Array byte_matmul(const Array& a, const Array& b) {

@@ -31,10 +31,8 @@ Array quantized_linear(const Array& x, const Array& values, const Array& scale, 
 Array weight_only_linear(const Array& x, const Array& values, const Array& scale, const Array* bias, index group,
                          Activation activation);
 
-// How products of bytes are run: k is filled up to a multiple of every level's group; it and the strides, which count bytes,
-// become those of groups.
+// How products of bytes are run: k is filled up to a multiple of every level's group.
 index whole_groups(index k);
-GemmArgs in_groups(GemmArgs g, int group);
 
 // ---- what a level provides ------------------------------------------------------------------------------------------
 

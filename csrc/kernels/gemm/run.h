@@ -34,13 +34,13 @@ void run(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const Biases<T>& 
   if (batches == 0) return;
   const GemmPlan plan = make_plan(kernels, g, batches);
   // With k = 0 the sum is 0 whatever alpha is, and 0 * infinity must not get in.
-  const T alpha = g.k == 0 ? T(0) : static_cast<T>(g.alpha);
+  const auto alpha = static_cast<Scalar<T>>(g.k == 0 ? 0 : g.alpha);
   const BufferRef kept = kept_panels(kernels, g, plan);
   const Product<T> whole{kernels,
                          g,
                          plan,
                          alpha,
-                         static_cast<T>(g.beta),
+                         static_cast<Scalar<T>>(g.beta),
                          bias.n,
                          bias.m,
                          kept ? static_cast<const T*>(kept->data) : nullptr,

@@ -21,9 +21,13 @@ struct TileShape {
   }
 };
 
-// Integers are always packed before a tile reads them (qgemm.h), in rows of whole vectors.
+// Groups are always packed before a tile reads them (qgemm.h, bgemm.h), in rows of whole vectors.
 template <class T>
-inline constexpr bool kReadsInPlace = T(0.5) != T(0);
+inline constexpr bool kReadsInPlace = false;
+template <>
+inline constexpr bool kReadsInPlace<float> = true;
+template <>
+inline constexpr bool kReadsInPlace<double> = true;
 
 // Cache lines of a row of V vectors.
 inline constexpr index kLine = 64;

@@ -27,7 +27,7 @@ FinishArgs<T> finish_args(const GemmArgs& g, void* c, void* pre, const T* bias_m
   f.pre = pre != nullptr ? at(pre, g.out_dtype, offset) : nullptr;
   f.c_row = g.c_row;
   f.c_col = g.c_col;
-  f.beta = T(0);
+  f.beta = 0;
   f.bias_n = nullptr;
   f.bias_m = bias_m != nullptr ? bias_m + row : nullptr;
   f.scale_n = g.scale_n != nullptr ? g.scale_n + column : nullptr;

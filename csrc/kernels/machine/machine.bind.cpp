@@ -16,6 +16,7 @@ void bind_machine(pybind11::module_& m) {
         pybind11::dict out;
         out["gflops_f32"] = peak.gflops_f32;
         out["gflops_f64"] = peak.gflops_f64;
+        out["gflops_bf16"] = peak.gflops_bf16;
         out["gops_i8"] = peak.gops_i8;
         out["read_gbytes"] = peak.read_gbytes;
         out["copy_gbytes"] = peak.copy_gbytes;

@@ -55,6 +55,9 @@ MachinePeak measure_machine(index working_set_bytes) {
   MachinePeak peak{};
   peak.gflops_f32 = median_rate([&](index) { return kernels.fma_f32(200000, sink_f32); }) / 1e9;
   peak.gflops_f64 = median_rate([&](index) { return kernels.fma_f64(200000, sink_f64); }) / 1e9;
+  peak.gflops_bf16 = peak.gflops_f32;
+  if (kernels.dot_bf16 != nullptr)
+    peak.gflops_bf16 = median_rate([&](index) { return kernels.dot_bf16(200000, sink_f32); }) / 1e9;
   peak.gops_i8 = median_rate([&](index) { return kernels.dot_i8(200000, sink_i8); }) / 1e9;
   peak.read_gbytes = median_rate([&](index t) {
                        const float* data = x[static_cast<std::size_t>(t)].ptr<float>();

@@ -40,6 +40,25 @@ double dot_peak(index rounds, std::int32_t* sink) {
   return 2.0 * kGroup * static_cast<double>(rounds * kChains * V::N);
 }
 
+#if defined(__AVX512BF16__)
+double pair_peak(index rounds, float* sink) {
+  using V = Vec<float>;
+  V acc[kChains];
+#pragma GCC unroll 12
+  for (int i = 0; i < kChains; ++i) acc[i] = V(static_cast<float>(i));
+  const __m512bh zeros{};
+  for (index r = 0; r < rounds; ++r) {
+#pragma GCC unroll 12
+    for (V& sum : acc) sum = V(_mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(sum.v), zeros));
+  }
+  for (int i = 1; i < kChains; ++i) acc[0] += acc[i];
+  acc[0].store(sink);
+  return 2.0 * 2.0 * static_cast<double>(rounds * kChains * V::N);
+}
+#else
+constexpr double (*pair_peak)(index, float*) = nullptr;
+#endif
+
 float read_all(const float* x, index n) {
   using V = Vec<float>;
   V acc[8];
@@ -60,6 +79,6 @@ void copy_all(const float* x, float* y, index n) {
 }  // namespace
 
 extern const MachineKernels machine_kernels;
-constexpr MachineKernels machine_kernels{fma_peak<float>, fma_peak<double>, dot_peak, read_all, copy_all};
+constexpr MachineKernels machine_kernels{fma_peak<float>, fma_peak<double>, dot_peak, pair_peak, read_all, copy_all};
 
 }  // namespace mlext::MLEXT_LEVEL
