@@ -12,8 +12,11 @@ BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 TITLES = {
     "numpy": "NumPy",
     "torch": "PyTorch",
+    "torch_compile": "torch.compile",
     "jax": "JAX",
+    "keras": "Keras on JAX",
     "onnxruntime": "ONNX Runtime",
+    "blis": "BLIS",
     "sklearn": "scikit-learn",
 }
 

@@ -99,8 +99,9 @@ def child(options: argparse.Namespace) -> None:
     found = {}
     for name, row in rows(options.family[0], options):
         calls = {}
+        inputs = OPS[row["op"]].make(row, np.random.default_rng(0))
         for contestant, module in contestants.items():
-            call = checked_call(module, row, f"{contestant}: {name}")
+            call = checked_call(module, row, inputs, f"{contestant}: {name}")
             if call is not None:
                 calls[contestant] = call
         found[name] = timing.interleaved(
@@ -113,13 +114,11 @@ def child(options: argparse.Namespace) -> None:
     print(json.dumps(found))
 
 
-def checked_call(module: Any, row: dict[str, Any], what: str) -> timing.Call | None:
+def checked_call(module: Any, row: dict[str, Any], inputs: dict[str, Any], what: str) -> timing.Call | None:
     """The call to be timed, None if the contestant lacks the op; AssertionError if it is wrong."""
     build = module.build(row["op"])
     if build is None:
         return None
-    op = OPS[row["op"]]
-    inputs = op.make(row, np.random.default_rng(0))
     try:
         built = build(inputs)
     except (KeyError, NotImplementedError):
@@ -129,7 +128,7 @@ def checked_call(module: Any, row: dict[str, Any], what: str) -> timing.Call | N
     call, read = built if isinstance(built, tuple) else (built, lambda result: result)
     result = [float(read(call())) for _ in range(3)] if row["op"] == "train" else read(call())
     try:
-        op.check(result, inputs)
+        OPS[row["op"]].check(result, inputs)
     except AssertionError as error:
         raise AssertionError(f"{what}: wrong result: {error}") from None
     return call
@@ -240,7 +239,8 @@ def record(
 def versions(names: list[str]) -> dict[str, str]:
     from importlib import metadata
 
-    packages = {name: {"sklearn": "scikit-learn"}.get(name, name) for name in names if name != "mlext"}
+    aliases = {"sklearn": "scikit-learn", "torch_compile": "torch"}
+    packages = {name: aliases.get(name, name) for name in names if name != "mlext"}
     return {name: metadata.version(package) for name, package in packages.items()}
 
 

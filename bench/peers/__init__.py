@@ -13,7 +13,9 @@ import importlib
 import importlib.util
 from types import ModuleType
 
-NAMES = ("mlext", "numpy", "torch", "jax", "onnxruntime", "sklearn")
+NAMES = ("mlext", "numpy", "torch", "torch_compile", "jax", "keras", "onnxruntime", "blis", "sklearn")
+# Packages that a contestant needs besides the one of its name.
+NEEDS = {"torch_compile": ("torch",), "keras": ("keras", "jax"), "onnxruntime": ("onnxruntime", "onnx")}
 
 
 def load(name: str) -> ModuleType:
@@ -22,8 +24,7 @@ def load(name: str) -> ModuleType:
 
 def missing(name: str) -> list[str]:
     """The packages that contestant `name` needs and that are not installed."""
-    needs = {"sklearn": ("sklearn",), "onnxruntime": ("onnxruntime", "onnx")}.get(name, (name,))
-    return [package for package in needs if importlib.util.find_spec(package) is None]
+    return [package for package in NEEDS.get(name, (name,)) if importlib.util.find_spec(package) is None]
 
 
 # Contestants on top of a BLAS, and how that is told to use AVX-512 where it chooses AVX2 by itself.

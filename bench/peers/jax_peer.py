@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -74,26 +75,40 @@ def forward(layers: Any, x: Any) -> Any:
     return x @ weight.T + bias
 
 
+def sgd(lr: float, layers: Any, gradients: Any, state: Any) -> Any:
+    return jax.tree.map(lambda p, g: p - lr * g, layers, gradients), state
+
+
+def adam(lr: float, layers: Any, gradients: Any, state: Any) -> Any:
+    """Kingma and Ba (2015), algorithm 1; JAX has no optimizers of its own."""
+    t, m, v = state
+    t = t + 1
+    m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, gradients)
+    v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, gradients)
+    a, b = 1 - 0.9**t, 1 - 0.999**t
+    layers = jax.tree.map(lambda p, m, v: p - lr * (m / a) / (jnp.sqrt(v / b) + 1e-8), layers, m, v)
+    return layers, (t, m, v)
+
+
 def train(inputs: Inputs) -> Any:
-    """SGD only: JAX has no optimizers of its own."""
-    if inputs["optimizer"] != "sgd":
-        return None
-    lr = inputs["lr"]
+    lr, update = inputs["lr"], {"sgd": sgd, "adam": adam}[inputs["optimizer"]]
 
     def loss_fn(layers: Any, x: Any, y: Any) -> Any:
         out = forward(layers, x)
         return ((out - y) ** 2).mean() if inputs["loss"] == "mse" else mean_log_loss(out, y)
 
-    @jax.jit
-    def step(layers: Any, x: Any, y: Any) -> Any:
+    @partial(jax.jit, donate_argnums=(0, 1))
+    def step(layers: Any, state: Any, x: Any, y: Any) -> Any:
         loss, gradients = jax.value_and_grad(loss_fn)(layers, x, y)
-        return jax.tree.map(lambda p, g: p - lr * g, layers, gradients), loss
+        return *update(lr, layers, gradients, state), loss
 
-    layers, x, y = jax.tree.map(jnp.asarray, inputs["layers"]), inputs["x"], inputs["y"]
+    layers, x, y = jax.tree.map(jnp.array, inputs["layers"]), inputs["x"], inputs["y"]
+    zeros = [jax.tree.map(jnp.zeros_like, layers) for _ in "mv"]
+    state: Any = (jnp.zeros(()), *zeros) if inputs["optimizer"] == "adam" else ()
 
     def call() -> Any:
-        nonlocal layers
-        layers, loss = step(layers, x, y)
+        nonlocal layers, state
+        layers, state, loss = step(layers, state, x, y)
         return loss.block_until_ready()
 
     return call

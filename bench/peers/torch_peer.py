@@ -33,6 +33,8 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "var": lambda x, axis: torch.var(x, axis, correction=0),
     "argmax": torch.argmax,
 }
+LOSSES: dict[str, Callable[..., Any]] = {"mse": F.mse_loss, "cross_entropy": F.cross_entropy}
+OPTIMIZERS: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 
 
 def setup(threads: int) -> None:
@@ -96,9 +98,8 @@ def network(inputs: Inputs) -> Any:
 
 def train(inputs: Inputs) -> Any:
     model, x, y = network(inputs), inputs["x"], inputs["y"]
-    loss_fn = {"mse": F.mse_loss, "cross_entropy": F.cross_entropy}[inputs["loss"]]
-    make = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[inputs["optimizer"]]
-    optimizer = make(model.parameters(), lr=inputs["lr"])
+    loss_fn = LOSSES[inputs["loss"]]
+    optimizer = OPTIMIZERS[inputs["optimizer"]](model.parameters(), lr=inputs["lr"])
 
     def step() -> Any:
         loss = loss_fn(model(torch.from_numpy(x)), torch.from_numpy(y))

@@ -137,6 +137,14 @@ MLEXT_INLINE void pin(P*& pointer) {
   asm("" : "+r"(pointer));
 }
 
+// x is in a register, and not read by each instruction that needs it from memory.
+template <class T>
+MLEXT_INLINE void hold([[maybe_unused]] Vec<T>& x) {
+#if MLEXT_PINNED
+  asm("" : "+v"(x.v));
+#endif
+}
+
 // The register of x is in use up to here.
 template <class T>
 MLEXT_INLINE void keep([[maybe_unused]] Vec<T> x) {

@@ -4,6 +4,7 @@
 
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/shuffle.h"
+#include "simd/pinned.h"
 #include "simd/vec.h"
 
 namespace mlext::MLEXT_LEVEL {
@@ -14,6 +15,7 @@ inline constexpr int kDotRows = Vec<T>::N * sizeof(T) == 64 ? 4 : 2;
 inline constexpr int kDotCols = 4;
 
 // Rows i to i + rows of A, R or fewer: the others repeat the last one and are dropped, which costs nothing that B does not.
+// A vector of B is loaded once, not by each fma anew: loads are what comes from L2 waits for (2 rows: 0.7 of the time).
 template <class S, class T, int R, int C>
 void dot_tile(const TileArgs<T>& g, index i, index rows, index j) {
   using W = Vec<T>;
@@ -31,7 +33,8 @@ void dot_tile(const TileArgs<T>& g, index i, index rows, index j) {
     for (int r = 0; r < R; ++r) x[r] = load(a[r] + k);
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
-      const W y = load(b + c * g.b_col + k);
+      W y = load(b + c * g.b_col + k);
+      if (R > 1) hold(y);
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) acc[r * C + c] = fma(x[r], y, acc[r * C + c]);
     }
@@ -77,7 +80,9 @@ void dot_from(const TileArgs<T>& g) {
   for (index j = 0; j < g.cols; j += kDotCols) {
     for (index i = 0; i < g.rows; i += R) {
       const index rows = g.rows - i < R ? g.rows - i : R;
-      rows == 1 ? dot_rows<S, T, 1>(g, i, rows, j) : dot_rows<S, T, R>(g, i, rows, j);
+      rows == 1            ? dot_rows<S, T, 1>(g, i, rows, j)
+      : R > 2 && rows == 2 ? dot_rows<S, T, 2>(g, i, rows, j)
+                           : dot_rows<S, T, R>(g, i, rows, j);
     }
   }
 }
