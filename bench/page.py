@@ -71,9 +71,9 @@ def page(out: dict[str, Any], has_picture: bool) -> str:
         "",
         f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['compiler']}; {used}.",
         "",
-        "Written by `bench/page.py` from what `bench/run.py` measured; [performance.md](performance.md) says how. Columns of",
-        "peers are mlext's time over the peer's: below 1 mlext is faster, and rows in bold are lost to someone. Matrix",
-        "products are written n x k @ k x m, `W^T` and `x^T` where a factor is a transposed view.",
+        "Written by `bench/page.py` from what `bench/run.py` measured; [performance.md](performance.md) says how.",
+        "Columns of peers are mlext's time over the peer's: below 1 mlext is faster, and rows in bold are lost to",
+        "someone. Matrix products are written n x k @ k x m, `W^T` and `x^T` where a factor is a transposed view.",
     ]
     if has_picture:
         lines += ["", f"![Square products, per cent of peak against size]({PICTURE})"]

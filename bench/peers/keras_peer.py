@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,9 @@ def train(inputs: Inputs) -> Any:
         "mse": losses.MeanSquaredError,
         "cross_entropy": lambda: losses.SparseCategoricalCrossentropy(from_logits=True),
     }[inputs["loss"]]()
-    make = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[inputs["optimizer"]]
+    # Keras adds epsilon before it corrects the bias of the second moment: 1e-8 * sqrt(1 - 0.999) is the others' 1e-8.
+    adam = partial(keras.optimizers.Adam, epsilon=3.16e-10)
+    make = {"sgd": keras.optimizers.SGD, "adam": adam}[inputs["optimizer"]]
     model.compile(optimizer=make(inputs["lr"]), loss=loss)
     return lambda: model.train_on_batch(x, y), float
 
