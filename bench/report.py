@@ -38,7 +38,7 @@ def print_machine(out: dict[str, Any]) -> None:
     print(f"{machine['cpu']}, {machine['cpus']} CPUs, load {machine['load']:.1f}, {machine['compiler']}")
     print(", ".join(f"{name} {version}" for name, version in out["versions"].items()))
     if machine["vendor"] == "GenuineIntel":
-        print("Intel: libraries choose AVX-512 by themselves; the columns with and without 'avx512' should agree")
+        print("Intel: libraries choose AVX-512 by themselves; there is no column of forced ones")
 
 
 def rate(record: dict[str, Any]) -> str:
