@@ -58,7 +58,6 @@ struct Product {
 
   void run(index m0, index m1, index p0, index p1) const {
     if (!plan.compact) return run_task(m0, m1, p0, p1);
-    poll_interrupt();
     const auto* x = static_cast<const T*>(a);
     const auto* y = static_cast<const T*>(b);
     CompactProduct<T>{kernels, g, x, y, static_cast<T*>(c), static_cast<T*>(pre), plan.panels}.run(m0, m1, p0, p1);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/dtype.h"
+#include "core/launch.h"
 #include "core/parallel.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/kept.h"
@@ -12,14 +13,23 @@
 
 namespace mlext::gemm_detail {
 
-inline index batch_offset(const GemmArgs& g, const index* strides, index number) {
-  index offset = 0;
-  for (int i = g.batch_rank - 1; i >= 0; --i) {
-    offset += number % g.batch[i] * strides[i];
-    number /= g.batch[i];
+// Where product `number` of a batch begins, in elements. The outermost dimension needs no division.
+struct BatchOffsets {
+  index a = 0, b = 0, c = 0;
+
+  BatchOffsets(const GemmArgs& g, index number) {
+    for (int i = g.batch_rank - 1; i >= 0; --i) {
+      const index outer = i == 0 ? 0 : divide(number, g.batch[i]), place = number - outer * g.batch[i];
+      a += place * g.a_batch[i];
+      b += place * g.b_batch[i];
+      c += place * g.c_batch[i];
+      number = outer;
+    }
   }
-  return offset;
-}
+};
+
+// Compact products may be shorter than it takes to read the clock; others ask more often by themselves.
+constexpr index kPolledTasks = 16;
 
 // In the compute type; null means absent.
 template <class T>
@@ -55,16 +65,17 @@ void run(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const Biases<T>& 
   const index grain = work < 1 ? tasks : static_cast<index>(static_cast<double>(tasks) / (4 * work)) + 1;
   parallel_for(tasks, grain, [&](index begin, index end) {
     for (index task = begin; task < end; ++task) {
+      if ((task - begin) % kPolledTasks == 0) poll_interrupt();
       const index row_task = divide(task, panel_tasks), batch = divide(row_task, row_tasks);
       const index m0 = (row_task - batch * row_tasks) * plan.rows;
       const index p0 = (task - row_task * panel_tasks) * plan.group;
       Product<T> product = whole;
       if (batch != 0) {
-        product.a = at(g.a, g.dtype, batch_offset(g, g.a_batch, batch));
-        product.b = at(g.b, g.dtype, batch_offset(g, g.b_batch, batch));
-        const index c_offset = batch_offset(g, g.c_batch, batch);
-        product.c = at(g.c, g.out_dtype, c_offset);
-        if (g.pre != nullptr) product.pre = at(g.pre, g.out_dtype, c_offset);
+        const BatchOffsets offset(g, batch);
+        product.a = at(g.a, g.dtype, offset.a);
+        product.b = at(g.b, g.dtype, offset.b);
+        product.c = at(g.c, g.out_dtype, offset.c);
+        if (g.pre != nullptr) product.pre = at(g.pre, g.out_dtype, offset.c);
       }
       product.run(m0, std::min(m0 + plan.rows, g.m), p0, std::min(p0 + plan.group, plan.panels.count));
     }
