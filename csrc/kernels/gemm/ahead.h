@@ -44,13 +44,12 @@ struct NextPanel {
   index next() const { return std::min(slice, k - done); }
   void announce(AheadList& list) const {
     const index size = item_size(args->dtype);
-    list.add(b + done * width, width * static_cast<index>(sizeof(T)), next());
-    if (to == nullptr) return;
-    if (args->b_col == 1) {
+    if (to != nullptr && args->b_col == 1) {
       list.add(source(), args->b_row * size, next());
-    } else if (args->b_row == kernels->group) {
+    } else if (to != nullptr && args->b_row == kernels->group) {
       list.add(source(), args->b_col * size, cols);
     }
+    list.add(b + done * width, width * static_cast<index>(sizeof(T)), next());
   }
   void pack() {
     if (done == k) return;

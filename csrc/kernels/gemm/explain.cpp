@@ -58,7 +58,8 @@ void explain_tiles(const GemmArgs& g, const GemmPlan& plan, int group, GemmExpla
   e.packs_b = plan.pack_b;
   e.keeps_b = worth_keeping<T>(g, plan, group);
   if (!plan.pack_b) {
-    e.reasons.push_back(text("b in place: it is at most ", kInPlaceBytes, " bytes, or few rows read it"));
+    e.reasons.push_back(text("b in place: it is at most ", kInPlaceBytes, " bytes, or few rows read it",
+                             plan.block_k < g.k ? "; as many rows of b side by side as a block has steps of k" : ""));
   } else if (e.keeps_b) {
     e.reasons.push_back(
         "keeps b: with few rows, packing takes half the time; a Tensor that is used again keeps its panels");

@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "kernels/gemm/bgemm.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm/split.h"
 
 namespace mlext::gemm_detail {
 
@@ -29,6 +30,14 @@ constexpr index kDotBlockK = 2048;
 // With more rows than this, tiles on panels of B: stream_tile begins there. Against dot products, 8 and 16 rows take 0.75 and
 // 0.6 of the time with kept panels (kept.h), 1.45 and 1.0 with panels packed for one use.
 constexpr index kDotRows = 6;
+// Few rows and a B in place: up to here B stays in L2 and k is one block (16 x 512 by 512 x 512: 8 per cent).
+constexpr index kNearBytes = 1 << 20;
+// Rows of a larger B that are read side by side. 256 KiB and at least 32 rows, with 16 rows of A and B of 2048 x 2048: 0.55
+// of the time of one block, of 2560 x 7680 0.33; 1 MiB: 0.84 and 0.34; 20000 x 512: 0.55, 0.95 with 512 KiB.
+constexpr index kSideBySideBytes = 256 << 10, kSideBySideRows = 32;
+// With few steps of k, this many blocks of rows in a chunk: C is written in few long rows at a time (1024 cubed but k = 16:
+// 0.9 of the time).
+constexpr index kFewSteps = 64, kFewStepsBlocks = 8;
 // A of one chunk of rows and one block of k, read again for every panel: a quarter of an L2 cache of 1 MiB. B and C pass by,
 // and rows of C at a power of two fall into few cache sets, whose A they push out if a chunk has many (2048 cubed: 1 to 3
 // per cent between 250 and 400 KiB).
@@ -40,26 +49,6 @@ constexpr index kPackedColumns = 384;
 // B no larger than this is read in place: most of it stays in L1 (of the peak, 64 cubed 91.8 per cent and 87.2 packed, 96
 // cubed 93.5 and 92.4, 128 cubed 88.8 and 92.2).
 constexpr index kInPlaceBytes = 40 << 10;
-
-// Division of non-negative numbers. 64-bit division takes 40 to 90 cycles on many CPUs, which small products would feel.
-inline index divide(index a, index b) {
-  if (((a | b) >> 32) == 0) return static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b);
-  return a / b;
-}
-inline index ceil_div(index a, index b) { return divide(a + b - 1, b); }
-
-// n things in parts that differ by one at most.
-struct Split {
-  index count = 1, base = 1, extra = 0;
-
-  static Split of(index n, index largest) {
-    if (n <= largest) return {1, n, 0};
-    const index count = ceil_div(n, largest), base = divide(n, count);
-    return {count, base, n - count * base};
-  }
-  index size(index i) const { return base + (i < extra ? 1 : 0); }
-  index begin(index i) const { return i * base + std::min(i, extra); }
-};
 
 // How m, n and k are walked. Depends on the shape, the strides and the dtype; only `rows` and `group`, which cannot
 // change a bit of the result, also depend on the number of threads.
@@ -220,7 +209,27 @@ inline void split_over_threads(GemmPlan& plan, const GemmArgs& g, index batches)
   }
 }
 
-// Vectors in a panel. A block of rows waits for B from L3, and a second one reads it anew: rows that one block of the next
+template <class T>
+bool packs_b(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
+  if (is_converted(g.dtype) || g.b_col != 1) return true;
+  return g.m > 2 * kernels.max_rows[kernels.stream_vectors - 1] && g.k * g.n * item_size(g.dtype) > kInPlaceBytes;
+}
+
+// The widest tiles read most of a row of B at once, if they are tall enough.
+template <class T>
+int vectors_in_place(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
+  return g.m <= kernels.max_rows[kernels.max_vectors - 1] ? kernels.max_vectors : kernels.stream_vectors;
+}
+
+// Steps of k before the next panel, if few rows of A meet rows of B in place. A large B is read as so many rows side by
+// side, each from its begin to its end as memory likes it; a panel of all rows would touch a page for each.
+inline index block_in_place(const GemmArgs& g) {
+  const index row = g.n * item_size(g.dtype);
+  if (g.k * row <= kNearBytes) return g.k;
+  return Split::of(g.k, std::max(divide(kSideBySideBytes, row), kSideBySideRows)).size(0);
+}
+
+// Vectors in a packed panel. A block of rows waits for B from L3, and a second one reads it anew: rows that one block of the next
 // narrower and taller tiles covers take those (1024 x 1024 weights, 10 to 14 rows: 0.8 of the time).
 template <class T>
 int streamed_vectors(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
@@ -257,15 +266,17 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
     plan.pack_b = compact_packs(g, ceil_div(g.m, plan.block_m));
   } else {
     plan.unit = kernels.lanes;
-    plan.panels = Split::of(ceil_div(g.n, kernels.lanes), streamed_vectors(kernels, g));
+    plan.pack_b = packs_b(kernels, g);
+    plan.panels = Split::of(ceil_div(g.n, kernels.lanes),
+                            plan.pack_b ? streamed_vectors(kernels, g) : vectors_in_place(kernels, g));
     plan.block_m = kernels.max_rows[plan.panels.size(0) - 1];
-    plan.pack_b = is_converted(g.dtype) || g.b_col != 1 ||
-                  (g.m > 2 * plan.block_m && g.k * g.n * item_size(g.dtype) > kInPlaceBytes);
     plan.pack_a = packs_a(g, plan.panels.count);
     plan.streams = plan.pack_b && (plan.pack_a || g.a_col == 1);
+    if (!plan.pack_b) plan.block_k = std::min(plan.block_k, block_in_place(g));
   }
   const index k = std::max<index>(plan.block_k, 1);
-  plan.chunk = std::max<index>(divide(kBlockABytes / sizeof(T), k * plan.block_m), 4);
+  plan.chunk =
+      k <= kFewSteps ? kFewStepsBlocks : std::max<index>(divide(kBlockABytes / sizeof(T), k * plan.block_m), 4);
   plan.rows = g.m;
   plan.group = plan.panels.count;
   if (plan.pack_b) plan.group = std::min(plan.group, divide(kPackedBBytes / sizeof(T), k * plan.panel_width()));
