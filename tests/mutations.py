@@ -175,6 +175,7 @@ MUTATIONS = [
     ),
     # A part of a weight gets the panels of another part.
     ("csrc/core/packs.cpp", "entry.key == key && entry.stamp == found", "entry.stamp == found", "test_packs.py"),
+    ("csrc/kernels/gemm/kept.h", "streamed_vectors(kernels, g);", "kernels.stream_vectors;", "test_packs.py"),
     # Signed bytes as unsigned ones without what takes the 128 back, and a NaN as a number.
     ("csrc/kernels/gemm/qgemm.cpp", "columns.alpha = -128;", "columns.alpha = 0;", "test_quantized.py"),
     ("csrc/kernels/gemm/qgemm.cpp", "if (nan[i])", "if (false)", "test_quantized.py"),

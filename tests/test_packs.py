@@ -69,6 +69,17 @@ def test_bits_do_not_depend_on_what_was_kept(level: str, shape: tuple[int, int, 
         assert found == [found[0]] * 4
 
 
+def test_batches_of_any_size_use_their_own_panels(level: str) -> None:
+    """How wide panels are depends on how many rows there are."""
+    rng = np.random.default_rng(4)
+    weight = draw(rng, 100, 80)
+    w = ml.tensor(weight)
+    for _ in range(3):
+        for rows in (7, 12, 16, 8, 14, 30):
+            x = ml.tensor(draw(rng, rows, 80))
+            assert bits(F.linear(x, w)) == bits(F.linear(x, ml.tensor(weight)))
+
+
 def test_a_level_uses_its_own_panels(pair: tuple[ml.Tensor, ml.Tensor]) -> None:
     x, w = pair
     before = _C.get_isa()

@@ -24,7 +24,8 @@ bool level_available(Level level);
 // Whether it is faster on this CPU than the levels before it. Takes a tenth of a millisecond; only for available levels.
 bool level_pays(Level level);
 
-// The level in use: MLEXT_ISA if set, else the best one that is available and pays. Throws ValueError for an unknown or unavailable name.
+// The level in use: MLEXT_ISA if set, else the best one that is available and pays. Throws ValueError for an unknown or
+// unavailable name.
 Level active_level();
 void set_active_level(const std::string& name);
 
