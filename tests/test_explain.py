@@ -23,7 +23,10 @@ CHOICES = [
     ((513, 64, 512), True, "tile", False),
     ((7, 10, 20), True, "tile", False),
     ((1, 512, 520), False, "gemv", False),
-    ((300, 300, 300), False, "tile", True),
+    ((300, 300, 300), False, "tile", False),
+    ((400, 300, 300), False, "tile", True),
+    ((36, 512, 1024), False, "tile", False),
+    ((37, 512, 1024), False, "tile", True),
 ]
 
 

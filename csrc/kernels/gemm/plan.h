@@ -30,8 +30,12 @@ constexpr index kDotBlockK = 2048;
 // With more rows than this, tiles on panels of B: stream_tile begins there. Against dot products, 8 and 16 rows take 0.75 and
 // 0.6 of the time with kept panels (kept.h), 1.45 and 1.0 with panels packed for one use.
 constexpr index kDotRows = 6;
-// Few rows and a B in place: up to here B stays in L2 and k is one block (16 x 512 by 512 x 512: 8 per cent).
-constexpr index kNearBytes = 1 << 20;
+// A B that stays in L2, where its rows are read as fast as panels of it: packing pays with more blocks of rows than this
+// for each cache line that a tile is wide (512 x 512, in place against packed: AVX-512 32 rows 0.8 of the time, 128 rows
+// 0.91, 256 rows 0.98, 2000 rows 1.11; AVX2 32 rows 0.87, 64 rows 0.93, 128 rows 1.22).
+constexpr index kNearBytes = 1 << 20, kBlocksNear = 13;
+// Of a larger B (32 x 4096 by 4096 x 4096 0.77, 32 x 1024 by 1024 x 3072 1.06, 64 x 1024 by 1024 x 3072 1.29).
+constexpr index kBlocksFar = 4;
 // Rows of a larger B that are read side by side. 256 KiB and at least 32 rows, with 16 rows of A and B of 2048 x 2048: 0.55
 // of the time of one block, of 2560 x 7680 0.33; 1 MiB: 0.84 and 0.34; 20000 x 512: 0.55, 0.95 with 512 KiB.
 constexpr index kSideBySideBytes = 256 << 10, kSideBySideRows = 32;
@@ -212,7 +216,10 @@ inline void split_over_threads(GemmPlan& plan, const GemmArgs& g, index batches)
 template <class T>
 bool packs_b(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
   if (is_converted(g.dtype) || g.b_col != 1) return true;
-  return g.m > 2 * kernels.max_rows[kernels.stream_vectors - 1] && g.k * g.n * item_size(g.dtype) > kInPlaceBytes;
+  const index bytes = g.k * g.n * item_size(g.dtype);
+  const index lines = kernels.stream_vectors * kernels.lanes * item_size(g.dtype) / 64;  // of a row of a panel
+  const index blocks = bytes <= kNearBytes ? kBlocksNear * lines : kBlocksFar;
+  return bytes > kInPlaceBytes && g.m > blocks * kernels.max_rows[kernels.stream_vectors - 1];
 }
 
 // The widest tiles read most of a row of B at once, if they are tall enough.
@@ -229,8 +236,8 @@ inline index block_in_place(const GemmArgs& g) {
   return Split::of(g.k, std::max(divide(kSideBySideBytes, row), kSideBySideRows)).size(0);
 }
 
-// Vectors in a packed panel. A block of rows waits for B from L3, and a second one reads it anew: rows that one block of the next
-// narrower and taller tiles covers take those (1024 x 1024 weights, 10 to 14 rows: 0.8 of the time).
+// Vectors in a packed panel. A block of rows waits for B from L3, and a second one reads it anew: rows that one block of
+// the next narrower and taller tiles covers take those (1024 x 1024 weights, 10 to 14 rows: 0.8 of the time).
 template <class T>
 int streamed_vectors(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
   const int vectors = kernels.stream_vectors;
