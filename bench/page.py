@@ -111,14 +111,13 @@ def draw(out: dict[str, Any], path: Path) -> bool:
     for axes, t in zip(figure.subplots(1, len(threads), squeeze=False)[0], threads, strict=True):
         pairs, peak = squares(out["records"], t), out["peaks"][str(t)]["gflops_f32"]
         for label in dict.fromkeys(label for _, record in pairs for label in record["median"]):
-            have = [(n, r["flops"] / r["median"][label] / 1e7 / peak) for n, r in pairs if label in r["median"]]
+            shares = [r["flops"] / r["median"].get(label, float("nan")) / 1e7 / peak for _, r in pairs]
             name = "mlext" if label == "mlext" else report.title(label)
             if not label.startswith("mlext "):
-                axes.plot(*zip(*have, strict=True), marker=".", label=name, linewidth=2.5 if name == "mlext" else 1)
-        axes.set(xscale="log", xlabel="n of n x n x n, float32", ylabel="% of peak", ylim=(0, 105))
+                axes.plot(shares, marker=".", label=name, linewidth=2.5 if name == "mlext" else 1)
+        axes.set(xlabel="n of n x n x n, float32", ylabel="% of peak", ylim=(0, 105))
         axes.set_title(f"{t} thread{'s' * (t > 1)}, peak {peak:.0f} GFLOP/s")
-        axes.set_xticks([n for n, _ in pairs], [str(n) for n, _ in pairs], rotation=60, minor=False)
-        axes.minorticks_off()
+        axes.set_xticks(range(len(pairs)), [str(n) for n, _ in pairs])
         axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=110)
