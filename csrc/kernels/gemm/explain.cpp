@@ -36,7 +36,8 @@ void explain_compact(const GemmArgs& g, const Split& panels, index lanes, index 
   e.waste = idle_lanes(g.n, lanes);
   e.packs_b = compact_packs(g, blocks.count);
   e.reasons.push_back(text("compact: at most ", static_cast<index>(kSmallProduct), " multiplications, or at most ",
-                           kCompactBytes, " bytes in a, b and c: L2 holds them, nothing is copied ahead"));
+                           kCompactBytes, " bytes in a, b and c, with up to ", kFewSteps, " steps of k in ",
+                           kFewStepsRows, " rows of them: L2 holds them, nothing is copied ahead"));
   if (e.packs_b) e.reasons.push_back("packs b: the first tile of a panel leaves it packed for the others, at no cost");
 }
 

@@ -39,9 +39,10 @@ constexpr index kBlocksFar = 4;
 // Rows of a larger B that are read side by side. 256 KiB and at least 32 rows, with 16 rows of A and B of 2048 x 2048: 0.55
 // of the time of one block, of 2560 x 7680 0.33; 1 MiB: 0.84 and 0.34; 20000 x 512: 0.55, 0.95 with 512 KiB.
 constexpr index kSideBySideBytes = 256 << 10, kSideBySideRows = 32;
-// With few steps of k, this many blocks of rows in a chunk: C is written in few long rows at a time (1024 cubed but k = 16:
-// 0.9 of the time).
-constexpr index kFewSteps = 64, kFewStepsBlocks = 8;
+// With few steps of k, so many rows at a time, so that C is written in few long rows (1024 x 1024 with k = 16: 0.9 of the
+// time), as a compact product of their own if they are one: what product.h does besides would take as long as the tiles
+// (0.84, with k = 64 0.95).
+constexpr index kFewSteps = 64, kFewStepsRows = 72;
 // A of one chunk of rows and one block of k, read again for every panel: a quarter of an L2 cache of 1 MiB. B and C pass by,
 // and rows of C at a power of two fall into few cache sets, whose A they push out if a chunk has many (2048 cubed: 1 to 3
 // per cent between 250 and 400 KiB).
@@ -167,13 +168,14 @@ inline bool takes_pairs(const BgemmKernels& kernels, const GemmArgs& g) {
   return kernels.lanes != 0 && g.dtype == DType::bfloat16 && g.k % 2 == 0 && g.k != 0 && !prefers_dot(g);
 }
 
-inline bool is_compact(const GemmArgs& g) {
+inline bool is_compact(const GemmArgs& g, index rows) {
   if (is_converted(g.dtype) || g.b_col != 1 || g.k == 0 || g.k > kBlockK || !is_direct(g) || prefers_dot(g))
     return false;
   if (multiplications(g) <= kSmallProduct) return true;
   return g.m > kDotRows && g.a_col == 1 && !packs_a(g, 3) &&
-         (g.m * g.k + g.k * g.n + g.m * g.n) * item_size(g.dtype) <= kCompactBytes;
+         (rows * g.k + g.k * g.n + rows * g.n) * item_size(g.dtype) <= kCompactBytes;
 }
+inline bool is_compact(const GemmArgs& g) { return is_compact(g, g.m); }
 
 // Columns of a compact product in panels. Rows that one tile of the streams covers would take two of the widest.
 template <class T>
@@ -264,7 +266,7 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
     plan.kernel = GemmPlan::kGemv;
     plan.unit = kGemvCols;
     plan.panels = {ceil_div(g.n, plan.unit), 1, 0};
-  } else if (is_compact(g)) {
+  } else if (is_compact(g, g.k <= kFewSteps ? std::min(g.m, kFewStepsRows) : g.m)) {
     plan.compact = true;
     plan.unit = kernels.lanes;
     plan.panels = compact_panels(kernels, g);
@@ -282,9 +284,9 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
     if (!plan.pack_b) plan.block_k = std::min(plan.block_k, block_in_place(g));
   }
   const index k = std::max<index>(plan.block_k, 1);
-  plan.chunk =
-      k <= kFewSteps ? kFewStepsBlocks : std::max<index>(divide(kBlockABytes / sizeof(T), k * plan.block_m), 4);
-  plan.rows = g.m;
+  plan.chunk = g.k <= kFewSteps ? divide(kFewStepsRows, plan.block_m)
+                                : std::max<index>(divide(kBlockABytes / sizeof(T), k * plan.block_m), 4);
+  plan.rows = plan.compact && g.k <= kFewSteps ? std::min(g.m, kFewStepsRows) : g.m;
   plan.group = plan.panels.count;
   if (plan.pack_b) plan.group = std::min(plan.group, divide(kPackedBBytes / sizeof(T), k * plan.panel_width()));
   if (plan.sums_wait(g)) {
