@@ -19,6 +19,7 @@ struct Vec<HalfPair> : Vec<float> {
   Vec() = default;
   MLEXT_INLINE Vec(Base sums) : Base(sums) {}
   MLEXT_INLINE Vec(float x) : Base(x) {}
+  MLEXT_INLINE Vec(HalfPair x) : Base(x.sum) {}
   static MLEXT_INLINE Vec zero() { return Base::zero(); }
   static MLEXT_INLINE Vec load(const HalfPair* p) { return Base::load(&p->sum); }
   static MLEXT_INLINE Vec load(const HalfPair* p, index n) { return Base::load(&p->sum, n); }
