@@ -50,7 +50,7 @@ def panels_kept(product: Callable[[], Any]) -> int:
 
 @pytest.mark.parametrize(("shape", "transpose_b", "kernel", "keeps"), CHOICES)
 def test_the_choice_is_the_one_that_is_made(
-    shape: tuple[int, int, int], transpose_b: bool, kernel: str, keeps: bool
+    shape: tuple[int, int, int], transpose_b: bool, kernel: str, keeps: bool, one_thread: None
 ) -> None:
     m, n, k = shape
     plan = ml.explain_gemm(m, n, k, transpose_b=transpose_b)
