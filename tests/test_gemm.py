@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import mlext as ml
 from _simd_tools import GuardedPage
 from mlext import _C
+from mlext import functional as F
 
 Array = np.ndarray[Any, Any]
 SHAPES = json.loads((Path(__file__).parents[1] / "bench" / "shapes" / "gemm.json").read_text())
@@ -436,6 +438,24 @@ def test_rows_do_not_depend_on_other_rows(level: str) -> None:
             changed = rng.standard_normal((m, k)).astype(np.float32) * 1e3
             changed[::3] = a[::3]
             assert same(_C.matmul(changed, b)[::3], before[::3])
+
+
+def test_idle_lanes_cost_nothing(level: str) -> None:
+    """Ten columns fill part of a vector; what was left of subnormal numbers behind them took 80 times as long."""
+    rng = np.random.default_rng(19)
+    x, w = ml.tensor(rng.standard_normal((200, 100), np.float32)), rng.standard_normal((16, 100), np.float32)
+    seconds = {}
+    for outputs in (10, 16):
+        del_me = [ml.full((size,), 1e-40) for size in (1000, 2000, 4000, 8000)]  # the pool hands their memory out again
+        del del_me
+        weight = ml.tensor(w[:outputs])
+        times = []
+        for _ in range(30):
+            start = time.perf_counter()
+            F.linear(x, weight)
+            times.append(time.perf_counter() - start)
+        seconds[outputs] = min(times)
+    assert seconds[10] < 10 * seconds[16]
 
 
 # Both factors at the end of memory: what is behind a row of B is read up to the last one, but nothing behind that.

@@ -26,8 +26,9 @@ template <class T>
 Biases<T> widen_biases(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
   if (!is_half(g.dtype)) return {static_cast<const T*>(g.bias_n), static_cast<const T*>(g.bias_m)};
   if (g.bias_n == nullptr && g.bias_m == nullptr) return {nullptr, nullptr};
-  T* columns = scratch<T>(kSlotBias, g.n + g.m);
-  T* rows = columns + g.n;
+  const index width = ceil_div(g.n, kernels.lanes) * kernels.lanes;  // packing fills vectors
+  T* columns = scratch<T>(kSlotBias, width + g.m + kernels.lanes);
+  T* rows = columns + width;
   if (g.bias_n != nullptr) kernels.pack_b(g.dtype, g.bias_n, 0, 1, 1, g.n, columns, 0);
   if (g.bias_m != nullptr) kernels.pack_b(g.dtype, g.bias_m, 0, 1, 1, g.m, rows, 0);
   return {g.bias_n != nullptr ? columns : nullptr, g.bias_m != nullptr ? rows : nullptr};

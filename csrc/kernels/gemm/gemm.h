@@ -157,8 +157,8 @@ struct GemmTypeKernels {
   void (*gemv)(const TileArgs<T>&);  // one row, B with unit column stride
   // Any rows and cols; A with unit column stride, B with unit row stride, of T or (to float) a half type at the same place.
   void (*dot)(DType b_dtype, const TileArgs<T>&);
-  // dst[i * dst_row + j] = src[i * src_row + j * src_col], from T or (to float) a half type. Bytes and pairs differ by the
-  // factor that they belong to (qgemm.h, bgemm.h).
+  // dst[i * dst_row + j] = src[i * src_row + j * src_col], from T or (to float) a half type; the last vector of a row is
+  // filled up. Bytes and pairs differ by the factor that they belong to (qgemm.h, bgemm.h).
   using Pack = void(DType src_dtype, const void* src, index src_row, index src_col, index rows, index cols, T* dst,
                     index dst_row);
   Pack* pack_a;

@@ -1,4 +1,7 @@
 // Packing: a strided block becomes a dense one in the compute type, so that micro-kernels read consecutive memory.
+//
+// Rows of the result have room for whole vectors, and zeros in the lanes behind `cols`. Tiles compute on those lanes too: of
+// what happened to lie there, a subnormal number would cost 150 cycles in each fma.
 #pragma once
 
 #include "kernels/gemm/shuffle.h"
@@ -13,7 +16,7 @@ void pack_rows(const S* src, index src_row, index rows, index cols, T* dst, inde
   for (index i = 0; i < rows; ++i, src += src_row, dst += dst_row) {
     index j = 0;
     for (; j + N <= cols; j += N) W::load(src + j).store(dst + j);
-    if (j < cols) W::load(src + j, cols - j).store(dst + j, cols - j);
+    if (j < cols) W::load(src + j, cols - j).store(dst + j);
   }
 }
 
@@ -38,7 +41,7 @@ void pack_columns(const S* src, index src_col, index rows, index cols, T* dst, i
       } else {
         for (int c = 0; c < N; ++c) x[c] = c < width ? W::load(from + c * src_col, height) : W::zero();
         transpose(x);
-        for (int r = 0; r < height; ++r) x[r].store(to + r * dst_row, width);
+        for (int r = 0; r < height; ++r) x[r].store(to + r * dst_row);
       }
     }
   }
@@ -50,6 +53,7 @@ void pack_any(const S* src, index src_row, index src_col, index rows, index cols
     for (index j = 0; j < cols; ++j) {
       Vec<T>::load(src + i * src_row + j * src_col, 1).store(dst + i * dst_row + j, 1);
     }
+    for (index j = cols; j % Vec<T>::N != 0; ++j) dst[i * dst_row + j] = T(0);
   }
 }
 
