@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import report
-import timing
 
 Record = dict[str, Any]
 PICTURE = "squares.png"
@@ -41,21 +40,16 @@ def loses(record: Record) -> bool:
 
 def table(records: list[Record], peaks: dict[str, Any], caches: dict[str, int]) -> list[str]:
     labels = report.labels_of(records)
-    lines = [
-        "| " + " | ".join(["row", "mlext", "noise", "% of peak", *map(report.title, labels)]) + " |",
-        "|" + "---|" * (len(labels) + 4),
-    ]
+    rows = []
     for record in records:
         name = f"**{record['row']}**" if loses(record) else record["row"]
         cells = [name, report.seconds_text(record["median"]["mlext"]), f"{record['noise']['mlext']:.0%}"]
         cells.append(f"{report.share_of_peak(record, peaks, caches):.0f}")
-        cells += [report.ratio_text(record, label, "") for label in labels]
-        lines.append("| " + " | ".join(cells) + " |")
-    means = [timing.geometric_mean([r["ratio"][label] for r in records if label in r["ratio"]]) for label in labels]
-    worst = [max(r["ratio"][label] for r in records if label in r["ratio"]) for label in labels]
-    for name, values in (("geometric mean", means), ("worst", worst)):
-        lines.append("| " + " | ".join([name, "", "", "", *[f"{value:.2f}" for value in values]]) + " |")
-    return lines
+        rows.append(cells + [report.ratio_text(record, label, "") for label in labels])
+    worst = [f"{max(report.ratios(records, label)):.2f}" for label in labels]
+    for name, values in (("geometric mean", report.means(records, labels)), ("worst", worst)):
+        rows.append([name, "", "", "", *values])
+    return report.markdown(["row", "mlext", "noise", "% of peak", *map(report.title, labels)], rows)
 
 
 def verdict(records: list[Record]) -> str:
@@ -110,11 +104,10 @@ def draw(out: dict[str, Any], path: Path) -> bool:
     FigureCanvasAgg(figure)
     for axes, t in zip(figure.subplots(1, len(threads), squeeze=False)[0], threads, strict=True):
         pairs, peak = squares(out["records"], t), out["peaks"][str(t)]["gflops_f32"]
-        for label in dict.fromkeys(label for _, record in pairs for label in record["median"]):
+        for label in ["mlext", *report.labels_of([record for _, record in pairs])]:
             shares = [r["flops"] / r["median"].get(label, float("nan")) / 1e7 / peak for _, r in pairs]
-            name = "mlext" if label == "mlext" else report.title(label)
-            if not label.startswith("mlext "):
-                axes.plot(shares, marker=".", label=name, linewidth=2.5 if name == "mlext" else 1)
+            ours = label == "mlext"
+            axes.plot(shares, marker=".", label=label if ours else report.title(label), linewidth=2.5 if ours else 1)
         axes.set(xlabel="n of n x n x n, float32", ylabel="% of peak", ylim=(0, 105))
         axes.set_title(f"{t} thread{'s' * (t > 1)}, peak {peak:.0f} GFLOP/s")
         axes.set_xticks(range(len(pairs)), [str(n) for n, _ in pairs])

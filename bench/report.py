@@ -92,14 +92,20 @@ def print_family(records: list[dict[str, Any]], peaks: dict[str, Any], caches: d
     sys.stdout.flush()
 
 
+def ratios(records: list[dict[str, Any]], label: str) -> list[float]:
+    """Of the records that have one."""
+    return [record["ratio"][label] for record in records if label in record["ratio"]]
+
+
 def summary(records: list[dict[str, Any]], label: str) -> str:
-    have = [record for record in records if label in record["ratio"]]
-    worst = max(have, key=lambda record: record["ratio"][label])
-    mean = timing.geometric_mean([record["ratio"][label] for record in have])
-    return f"  {label}: geometric mean {mean:.2f}, worst {worst['ratio'][label]:.2f} ({worst['row']})"
+    found = ratios(records, label)
+    worst = next(record for record in records if record["ratio"].get(label) == max(found))
+    return f"  {label}: geometric mean {timing.geometric_mean(found):.2f}, worst {max(found):.2f} ({worst['row']})"
 
 
-# ---- README --------------------------------------------------------------------------------------
+# ---- Markdown ------------------------------------------------------------------------------------
+
+README_PEERS = ("numpy", "torch", "jax", "onnxruntime")
 
 
 def title(label: str) -> str:
@@ -107,19 +113,27 @@ def title(label: str) -> str:
     return TITLES[name] + (", AVX-512 forced" if forced else "")
 
 
+def markdown(head: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table."""
+    return [f"|{'|'.join(row)}|" for row in (head, ["---"] * len(head), *rows)]
+
+
+def means(records: list[dict[str, Any]], labels: list[str]) -> list[str]:
+    return [f"{timing.geometric_mean(ratios(records, label)):.2f}" for label in labels]
+
+
 def readme_table(out: dict[str, Any]) -> str:
     records = [record for record in out["records"] if record["readme"]]
-    labels = [label for label in labels_of(records) if not label.startswith("sklearn")]
-    rows = [["one thread, float32", "mlext", *map(title, labels)], ["---"] * (len(labels) + 2)]
+    labels = [label for label in labels_of(records) if label.split()[0] in README_PEERS]
+    rows = []
     for record in records:
-        ratios = [ratio_text(record, label, "") for label in labels]
-        rows.append([record["row"], seconds_text(record["median"]["mlext"]), *ratios])
-    means = [timing.geometric_mean([r["ratio"][label] for r in records if label in r["ratio"]]) for label in labels]
-    rows.append(["geometric mean", "", *[f"{mean:.2f}" for mean in means]])
-    used = ", ".join(f"{TITLES[n]} {v}" for n, v in out["versions"].items() if n in TITLES and n != "sklearn")
+        cells = [ratio_text(record, label, "") for label in labels]
+        rows.append([record["row"], seconds_text(record["median"]["mlext"]), *cells])
+    rows.append(["geometric mean", "", *means(records, labels)])
+    used = ", ".join(f"{TITLES[n]} {v}" for n, v in out["versions"].items() if n in README_PEERS)
     where = f"{out['machine']['cpu']}; {used}"
     note = f"Columns: mlext's time over the peer's, below 1 is faster. {where}."
-    return "\n".join([*[f"|{'|'.join(row)}|" for row in rows], "", note])
+    return "\n".join([*markdown(["one thread, float32", "mlext", *map(title, labels)], rows), "", note])
 
 
 def write_readme(path: Path, out: dict[str, Any]) -> None:

@@ -446,8 +446,8 @@ def test_idle_lanes_cost_nothing(level: str) -> None:
     x, w = ml.tensor(rng.standard_normal((200, 100), np.float32)), rng.standard_normal((16, 100), np.float32)
     seconds = {}
     for outputs in (10, 16):
-        del_me = [ml.full((size,), 1e-40) for size in (1000, 2000, 4000, 8000)]  # the pool hands their memory out again
-        del del_me
+        leftovers = [ml.full((size,), 1e-40) for size in (1000, 2000, 4000, 8000)]
+        del leftovers  # the pool hands their memory out again
         weight = ml.tensor(w[:outputs])
         times = []
         for _ in range(30):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -96,13 +97,15 @@ def network(inputs: Inputs) -> Any:
     return torch.nn.Sequential(*parts[:-1])
 
 
-def train(inputs: Inputs) -> Any:
+def training(inputs: Inputs, compiled: Callable[..., Any], **options: Any) -> Any:
+    """Training steps of a network and its loss, as `compiled` makes them; the options are the optimizer's."""
     model, x, y = network(inputs), inputs["x"], inputs["y"]
     loss_fn = LOSSES[inputs["loss"]]
-    optimizer = OPTIMIZERS[inputs["optimizer"]](model.parameters(), lr=inputs["lr"])
+    optimizer = OPTIMIZERS[inputs["optimizer"]](model.parameters(), lr=inputs["lr"], **options)
+    forward = compiled(lambda x, y: loss_fn(model(x), y))
 
     def step() -> Any:
-        loss = loss_fn(model(torch.from_numpy(x)), torch.from_numpy(y))
+        loss = forward(torch.from_numpy(x), torch.from_numpy(y))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -111,8 +114,8 @@ def train(inputs: Inputs) -> Any:
     return step, lambda loss: loss.item()
 
 
-def predict(inputs: Inputs) -> Any:
-    model, x = network(inputs).eval(), inputs["x"]
+def prediction(inputs: Inputs, compiled: Callable[..., Any]) -> Any:
+    model, x = compiled(network(inputs).eval()), inputs["x"]
 
     def call() -> Any:
         with torch.inference_mode():
@@ -121,12 +124,16 @@ def predict(inputs: Inputs) -> Any:
     return call
 
 
+def eager(fn: Any) -> Any:
+    return fn
+
+
 def build(op: str) -> Callable[[Inputs], Any] | None:
     table = {
         "matmul": matmul,
         "matmul_integer": matmul_integer,
-        "train": train,
-        "predict": predict,
+        "train": partial(training, compiled=eager),
+        "predict": partial(prediction, compiled=eager),
         "cross_entropy": cross_entropy,
     }
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)

@@ -44,6 +44,7 @@ struct NextPanel {
   index next() const { return std::min(slice, k - done); }
   void announce(AheadList& list) const {
     const index size = item_size(args->dtype);
+    // The source first: a call of few steps comes to an end before its list does, and the destination is seldom far away.
     if (to != nullptr && args->b_col == 1) {
       list.add(source(), args->b_row * size, next());
     } else if (to != nullptr && args->b_row == kernels->group) {

@@ -48,14 +48,12 @@ void explain_tiles(const GemmArgs& g, const GemmPlan& plan, int group, GemmExpla
                            " sums fill the registers; blocks of rows and panels of columns differ by one at most"));
   e.packs_a = plan.pack_a;
   if (plan.pack_a) {
-    e.reasons.push_back(group == 2 && is_half(g.dtype)
-                            ? "packs a: its rows become pairs of steps of k, which are multiplied at once"
+    e.reasons.push_back(e.by_pairs ? "packs a: its rows become pairs of steps of k, which are multiplied at once"
                         : is_half(g.dtype) ? "packs a: its elements are widened to float32"
                         : is_byte(g.dtype) ? "packs a: its bytes become unsigned, in groups that are multiplied at once"
                         : g.a_col != 1     ? "packs a: a step of k is not contiguous and would cost a cache line"
                                        : "packs a: its rows lie so far apart that few sets of the L1 cache hold them");
   }
-  e.by_pairs = group == 2 && is_half(g.dtype);
   e.packs_b = plan.pack_b;
   e.keeps_b = worth_keeping<T>(g, plan, group);
   if (!plan.pack_b) {
@@ -133,7 +131,8 @@ GemmExplanation explain_gemm(const GemmArgs& args) {
     if (e.transposed) e.reasons.push_back("transposed: c^T = b^T a^T, whose rows are the longer ones");
     const GemmArgs g = canonical(args);
     const BgemmKernels& pairs = bgemm_kernels(args.device);
-    if (takes_pairs(pairs, g)) {
+    e.by_pairs = takes_pairs(pairs, g);
+    if (e.by_pairs) {
       explain_planned(pairs, in_groups(g, pairs.group), e);
       e.block_k *= pairs.group;
     } else {

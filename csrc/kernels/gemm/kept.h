@@ -49,9 +49,9 @@ bool worth_keeping(const GemmArgs& g, const GemmPlan& plan, int group) {
 template <class T>
 BufferRef kept_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const GemmPlan& plan) {
   if (g.b_home == nullptr || !worth_keeping<T>(g, plan, kernels.group)) return {};
-  // Blocks of k and panels follow from the shape and from what a level has: lanes, and vectors in a panel.
+  // Blocks of k and panels follow from the shape, from the lanes of a level, and from the vectors in the first panel.
   const int layout = (static_cast<int>(g.dtype) * 8 + kernels.group) * 4096 + static_cast<int>(kernels.lanes) * 16 +
-                     streamed_vectors(kernels, g);
+                     static_cast<int>(plan.panels.size(0));
   const PackKey key{g.b, g.k, g.n, g.b_row, g.b_col, layout};
   FoundPack found = find_pack(*g.b_home, key);
   if (!found.wanted) return found.pack;

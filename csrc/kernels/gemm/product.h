@@ -67,7 +67,8 @@ struct Product {
     const index height = m1 - m0, columns = plan.column(p1) - plan.column(p0);
     const Split blocks = Split::of(height, plan.block_m), chunks = Split::of(blocks.count, plan.chunk);
     Task task{m0, m1, p0, p1, blocks, chunks, nullptr, nullptr, (chunks.count > 1 ? p1 - p0 : 1) + 1, nullptr, 0, 0};
-    if (!plan.direct) task.sums = scratch<T>(kSlotSums, plan.sums_wait(g) ? height * columns : task_block(task));
+    if (!plan.direct)
+      task.sums = scratch<T>(kSlotSums, plan.sums_wait(g) ? height * columns : chunk_height(task) * plan.panel_width());
     if (plan.pack_b && kept_b == nullptr)
       task.packed_b = scratch<T>(kSlotB, task.slots * plan.block_k * plan.panel_width());
     if (plan.pack_a) {
@@ -114,7 +115,6 @@ struct Product {
 
   // Rows of the highest chunk.
   static index chunk_height(const Task& task) { return task.blocks.begin(task.chunks.begin(1)); }
-  index task_block(const Task& task) const { return chunk_height(task) * plan.panel_width(); }
 
   index row(const Task& task, index chunk) const { return task.m0 + task.blocks.begin(task.chunks.begin(chunk)); }
 
