@@ -400,6 +400,25 @@ def test_linear_half_is_exact_on_integers(level: str, dtype: str, activation: st
         assert same(numbers(got), np.maximum(value, 0) if activation else value)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_residual_is_added_once(level: str, dtype: str, activation: str | None) -> None:
+    """Whichever kernel computes it, with and without a bias, from a view too."""
+    rng = np.random.default_rng(12)
+    for m, out, k in ((1, 40, 30), (5, 30, 300), (30, 45, 64), (40, 97, 1100), (100, 20, 2100), (100, 1, 9), (9, 5, 0)):
+        x, w, bias = integers(rng, (m, k), most=1), integers(rng, (out, k), most=1), integers(rng, (out,))
+        residual = integers(rng, (m, out))
+        for vector in (bias, None):
+            value = x @ w.T + residual + (0 if vector is None else vector)
+            arrays = [tensor(x, dtype), tensor(w, dtype), None if vector is None else tensor(vector, dtype)]
+            for added in (tensor(residual, dtype), tensor(residual.T.copy(), dtype).T):
+                got, pre = _C.linear(*arrays, activation, True, added)
+                assert same(numbers(pre), value)
+                assert same(numbers(got), np.maximum(value, 0) if activation else value)
+                assert same(numbers(_C.linear(*arrays, activation, False, added)), numbers(got))
+                assert same(numbers(added), residual)
+
+
 def test_bias_with_stride(level: str) -> None:
     bias = np.arange(20, dtype=np.float32)[::2]
     got = _C.linear(np.ones((4, 3), np.float32), np.zeros((10, 3), np.float32), bias)

@@ -133,6 +133,39 @@ def test_values_beyond_the_range_become_its_ends(level: str) -> None:
     np.testing.assert_array_equal(got[0, ::5], [0, 0, 20, 20, 22, 110, 255, 255])
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("rows", "features", "outputs"), [(1, 4, 3), (5, 7, 17), (33, 130, 50), (2, 3000, 20)])
+def test_results_in_bytes(level: str, rows: int, features: int, outputs: int, activation: str | None) -> None:
+    """They are the bytes of what comes without, and a byte more is beyond the ends for some."""
+    x = RNG.normal(size=(rows, features)).astype(np.float32) * 2
+    values = integers(np.int8, outputs, features)
+    scale, offset = RNG.uniform(1e-5, 1e-4, outputs).astype(np.float32), RNG.normal(size=outputs).astype(np.float32)
+    args = (x, values, scale, offset, np.float32([0.013]), np.uint8([131]), activation)
+    step, zero = np.float32([0.011]), np.uint8([90])
+    expected = np.clip(np.rint(F.quantized_linear(*args) * (np.float32(1) / step)) + zero, 0, 255)
+    got = F.quantized_linear(*args, out_scale=step, out_zero=zero)
+    assert got.dtype == np.uint8
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_bytes_go_from_layer_to_layer(level: str) -> None:
+    for features in (8, 37):
+        x = RNG.normal(size=(2, 5, features)).astype(np.float32)
+        step, zero = np.float32([0.02]), np.uint8([128])
+        q = np.clip(np.rint(x * (np.float32(1) / step)) + zero, 0, 255).astype(np.uint8)
+        rest = (integers(np.int8, 9, features), np.full(9, 1e-4, np.float32), np.ones(9, np.float32), step, zero)
+        for given in (q, np.asfortranarray(q)):
+            np.testing.assert_array_equal(F.quantized_linear(given, *rest), F.quantized_linear(x, *rest))
+
+
+def test_nan_does_not_become_a_byte(level: str) -> None:
+    x = np.ones((3, 37), np.float32)
+    x[2, 36] = np.nan
+    one, step, zero = np.ones(2, np.float32), np.float32([1]), np.uint8([0])
+    with pytest.raises(ValueError, match="quantized_linear: argument 'x': expected no NaN where the result is bytes"):
+        F.quantized_linear(x, np.ones((2, 37), np.int8), one, one, step, zero, out_scale=step, out_zero=zero)
+
+
 def test_nan_does_not_become_a_number(level: str) -> None:
     x = np.ones((3, 37), np.float32)
     x[1, 36] = np.nan
@@ -153,6 +186,17 @@ def test_nan_does_not_become_a_number(level: str) -> None:
         ({"x_scale": np.float32([1e-40])}, ValueError, "'x_scale': expected a positive number"),
         ({"x_zero": np.uint8([1, 2])}, ValueError, "'x_zero': expected one element"),
         ({"activation": "swish"}, ValueError, "'activation': expected None or one of"),
+        ({"out_zero": np.uint8([1])}, ValueError, "'out_scale': expected out_scale and out_zero, or neither"),
+        (
+            {"out_scale": np.float32([-1]), "out_zero": np.uint8([1])},
+            ValueError,
+            "'out_scale': expected a positive number",
+        ),
+        (
+            {"out_scale": np.float32([1]), "out_zero": np.float32([1])},
+            TypeError,
+            "'out_zero': expected",
+        ),
     ],
 )
 def test_wrong_arguments_of_the_linear_map(change: dict[str, Any], error: type[Exception], text: str) -> None:

@@ -40,6 +40,7 @@ struct Vec<std::int32_t> {
   MLEXT_INLINE void store(std::int32_t* p, index n) const { from_bits(IVec<float>(v)).store(floats(p), n); }
 
   MLEXT_INLINE Vec& operator*=(Vec b) { return *this = wrapping() * b.wrapping(); }
+  MLEXT_INLINE Vec& operator+=(Vec b) { return *this = wrapping() + b.wrapping(); }
   friend MLEXT_INLINE Vec fma(Vec a, Vec b, Vec c) { return a.wrapping() * b.wrapping() + c.wrapping(); }
 
  private:

@@ -224,6 +224,13 @@ PRODUCTS = [
     Case("linear_3d", F.linear, _linear, ((2, 5, 7), (4, 7), (4,)), ulps=64),
     Case("linear_no_bias", F.linear, lambda x, w: x @ w.T, ((5, 7), (4, 7)), ulps=64),
     Case(
+        "linear_residual",
+        lambda x, w, b, r: F.linear(x, w, b, "relu", residual=r),
+        lambda x, w, b, r: np.maximum(_linear(x, w, b) + r, 0),
+        ((5, 7), (4, 7), (4,), (5, 4)),
+        ulps=64,
+    ),
+    Case(
         "bilinear",
         F.bilinear,
         lambda a, b, w, c: np.einsum("ni,oij,nj->no", a, w, b) + c,

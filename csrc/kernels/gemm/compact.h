@@ -1,6 +1,6 @@
 // The walk over a product that lies in L2 with both factors and the result: everything in place, no copies, nothing to bring
-// near. Panel after panel of B passes all rows; a panel that many rows read is packed by its first micro-kernel call. The
-// order of additions is that of product.h.
+// near. Panel after panel of B passes all rows; a panel that many rows read is packed by its first micro-kernel call, and one
+// whose rows are not contiguous before. The order of additions is that of product.h.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,8 @@ struct CompactProduct {
   const GemmArgs& g;
   const T* a;
   const T* b;
-  T* c;
-  T* pre;               // or null
+  const T* kept_b;  // all panels of B (kept.h), or null
+  Outputs outputs;
   const Split& panels;  // of n, in vectors
 
   // Rows m0 to m1 and panels p0 to p1.
@@ -30,24 +30,35 @@ struct CompactProduct {
     tile.a_col = g.a_col;
     tile.b_col = 1;
     tile.out_row = g.c_row;
-    tile.in_row = g.bias_n != nullptr ? 0 : g.c_row;
+    tile.in_row = g.c_row;
     tile.alpha = static_cast<Scalar<T>>(g.alpha);
-    tile.beta = static_cast<Scalar<T>>(g.bias_n != nullptr ? 1 : g.beta);
+    tile.beta = static_cast<Scalar<T>>(g.beta);
+    tile.relu = ends_in_tile(g);
     const bool packs = compact_packs(g, ceil_div(m1 - m0, kernels.max_rows[panels.size(p0) - 1]));
-    if (packs) tile.packed = scratch<T>(kSlotB, g.k * panels.size(p0) * kernels.lanes);
+    if (packs || (g.b_col != 1 && kept_b == nullptr))
+      tile.packed = scratch<T>(kSlotB, g.k * panels.size(p0) * kernels.lanes);
     for (index p = p0; p < p1; ++p) {
       const index n0 = panels.begin(p) * kernels.lanes;
       tile.cols = std::min(panels.size(p) * kernels.lanes, g.n - n0);
       tile.a = a + m0 * g.a_row;
-      tile.b = b + n0;
-      tile.b_row = g.b_row;
-      tile.out = c + m0 * g.c_row + n0;
-      tile.in = g.bias_n != nullptr ? static_cast<const T*>(g.bias_n) + n0 : tile.out;
+      set_b(tile, panels.size(p) * kernels.lanes, n0);
+      tile.out = static_cast<T*>(outputs.c) + m0 * g.c_row + n0;
+      tile.in = static_cast<const T*>(outputs.in) + m0 * g.c_row + n0;
+      tile.bias = g.bias_n != nullptr ? static_cast<const T*>(g.bias_n) + n0 : nullptr;
       run_panel(tile, panels.size(p), packs, m0, m1, n0);
     }
   }
 
  private:
+  void set_b(TileArgs<T>& tile, index width, index n0) const {
+    tile.b = b + n0 * g.b_col;
+    tile.b_row = g.b_row;
+    if (g.b_col == 1) return;
+    if (kept_b == nullptr) kernels.pack_b(g.dtype, tile.b, g.b_row, g.b_col, g.k, tile.cols, tile.packed, width);
+    tile.b = kept_b != nullptr ? kept_b + g.k * n0 : tile.packed;
+    tile.b_row = width;
+  }
+
   void run_panel(TileArgs<T>& tile, index vectors, bool packs, index m0, index m1, index n0) const {
     const index highest = kernels.max_rows[vectors - 1];
     const Split blocks = Split::of(m1 - m0, highest);
@@ -72,7 +83,7 @@ struct CompactProduct {
   }
 
   void finish(const TileArgs<T>& tile, index row, index column) const {
-    FinishArgs<T> f = finish_args<T>(g, c, pre, static_cast<const T*>(g.bias_m), row, column);
+    FinishArgs<T> f = finish_args<T>(g, outputs, static_cast<const T*>(g.bias_m), row, column);
     f.rows = tile.rows;
     f.cols = tile.cols;
     f.tile = tile.out;

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "kernels/gemm/gemm.h"
-#include "kernels/gemm/shuffle.h"
 #include "simd/pinned.h"
+#include "simd/shuffle.h"
 #include "simd/vec.h"
 
 namespace mlext::MLEXT_LEVEL {
@@ -54,8 +54,12 @@ void dot_tile(const TileArgs<T>& g, index i, index rows, index j) {
   for (index r = 0; r < rows; ++r) {
     const T* in = g.in + (i + r) * g.in_row + j;
     T* out = g.out + (i + r) * g.out_row + j;
-    for (int c = 0; c < C; ++c)
-      out[c] = g.beta != 0 ? g.alpha * sum[r * C + c] + g.beta * in[c] : g.alpha * sum[r * C + c];
+    for (int c = 0; c < C; ++c) {
+      T value = g.alpha * sum[r * C + c];
+      if (g.bias != nullptr) value += g.bias[j + c];
+      if (g.beta != 0) value += g.beta * in[c];
+      out[c] = g.relu && value < 0 ? T(0) : value;
+    }
   }
 }
 

@@ -27,6 +27,9 @@ double idle_lanes(index n, index lanes) {
   return static_cast<double>(ceil_div(n, lanes) * lanes) / static_cast<double>(n);
 }
 
+constexpr const char* kKeepsB =
+    "keeps b: with few rows, packing takes half the time; a Tensor that is used again keeps its panels";
+
 void explain_compact(const GemmArgs& g, const Split& panels, index lanes, index block_m, GemmExplanation& e) {
   const Split blocks = Split::of(g.m, block_m);
   e.kernel = "compact";
@@ -34,15 +37,20 @@ void explain_compact(const GemmArgs& g, const Split& panels, index lanes, index 
   e.tile_cols = std::min(g.n, panels.size(0) * lanes);
   e.block_k = g.k;
   e.waste = idle_lanes(g.n, lanes);
-  e.packs_b = compact_packs(g, blocks.count);
+  e.packs_b = g.b_col != 1 || compact_packs(g, blocks.count);
   e.reasons.push_back(text("compact: at most ", static_cast<index>(kSmallProduct), " multiplications, or at most ",
                            kCompactBytes, " bytes in a, b and c, with up to ", kFewSteps, " steps of k in ",
                            kFewStepsRows, " rows of them: L2 holds them, nothing is copied ahead"));
-  if (e.packs_b) e.reasons.push_back("packs b: the first tile of a panel leaves it packed for the others, at no cost");
+  if (e.keeps_b) {
+    e.reasons.push_back(kKeepsB);
+  } else if (g.b_col != 1) {
+    e.reasons.push_back("packs b: its rows are not contiguous");
+  } else if (e.packs_b) {
+    e.reasons.push_back("packs b: the first tile of a panel leaves it packed for the others, at no cost");
+  }
 }
 
-template <class T>
-void explain_tiles(const GemmArgs& g, const GemmPlan& plan, int group, GemmExplanation& e) {
+void explain_tiles(const GemmArgs& g, const GemmPlan& plan, GemmExplanation& e) {
   e.tile_rows = Split::of(g.m, plan.block_m).size(0);
   e.reasons.push_back(text("tile: ", plan.block_m, " x ", plan.panel_width(),
                            " sums fill the registers; blocks of rows and panels of columns differ by one at most"));
@@ -55,13 +63,11 @@ void explain_tiles(const GemmArgs& g, const GemmPlan& plan, int group, GemmExpla
                                        : "packs a: its rows lie so far apart that few sets of the L1 cache hold them");
   }
   e.packs_b = plan.pack_b;
-  e.keeps_b = worth_keeping<T>(g, plan, group);
   if (!plan.pack_b) {
     e.reasons.push_back(text("b in place: it is at most ", kInPlaceBytes, " bytes, or few rows read it",
                              plan.block_k < g.k ? "; as many rows of b side by side as a block has steps of k" : ""));
   } else if (e.keeps_b) {
-    e.reasons.push_back(
-        "keeps b: with few rows, packing takes half the time; a Tensor that is used again keeps its panels");
+    e.reasons.push_back(kKeepsB);
   } else {
     e.reasons.push_back("packs b: panels stream from L2 in the order the tiles want them");
   }
@@ -84,11 +90,12 @@ void explain_planned(const GemmTypeKernels<T>& kernels, const GemmArgs& g, GemmE
   e.tasks = batches * plan.row_tasks(g) * plan.panel_tasks();
   e.tile_cols = std::min(g.n, plan.panel_width());
   e.waste = idle_lanes(plan.kernel == GemmPlan::kDot ? g.k : g.n, kernels.lanes);
+  e.keeps_b = worth_keeping<T>(g, plan, kernels.group);
   if (plan.compact) return explain_compact(g, plan.panels, kernels.lanes, plan.block_m, e);
   switch (plan.kernel) {
     case GemmPlan::kTile:
       e.kernel = "tile";
-      return explain_tiles<T>(g, plan, kernels.group, e);
+      return explain_tiles(g, plan, e);
     case GemmPlan::kGemv:
       e.kernel = "gemv";
       e.tile_rows = 1;

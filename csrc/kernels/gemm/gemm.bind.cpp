@@ -41,10 +41,11 @@ Activation parse_activation(const char* op, std::optional<std::string_view> name
 }
 
 Linear linear_door(const Array& x, const Array& weight, const Array* bias, std::optional<std::string_view> activation,
-                   std::optional<bool> want_pre) {
+                   std::optional<bool> want_pre, const Array* residual) {
   Linear result;
   if (want_pre.value_or(false)) result.pre.emplace();
-  result.y = linear(x, weight, bias, parse_activation("linear", activation), result.pre ? &*result.pre : nullptr);
+  result.y =
+      linear(x, weight, bias, residual, parse_activation("linear", activation), result.pre ? &*result.pre : nullptr);
   return result;
 }
 
@@ -54,8 +55,10 @@ Array gemm_door(const Array& a, const Array& b, const Array* c, std::optional<do
 }
 
 Array quantized_linear_door(const Array& x, const Array& values, const Array& scale, const Array& offset,
-                            const Array& x_scale, const Array& x_zero, std::optional<std::string_view> activation) {
-  return quantized_linear(x, values, scale, offset, x_scale, x_zero, parse_activation("quantized_linear", activation));
+                            const Array& x_scale, const Array& x_zero, std::optional<std::string_view> activation,
+                            const Array* out_scale, const Array* out_zero) {
+  return quantized_linear(x, values, scale, offset, {&x_scale, &x_zero},
+                          parse_activation("quantized_linear", activation), {out_scale, out_zero});
 }
 
 Array weight_only_linear_door(const Array& x, const Array& values, const Array& scale, const Array* bias, index group,
@@ -97,14 +100,15 @@ py::dict explain_door(index m, index n, index k, const py::object& dtype, bool t
 
 void bind_gemm(py::module_& m) {
   door<&matmul>(m, "matmul", {"a", "b"}, "Matrix product by NumPy's rules.");
-  door<&linear_door>(m, "linear", {"x", "weight", "bias", "activation", "want_pre"},
-                     "act(x W^T + b); with want_pre also the value before act.");
+  door<&linear_door>(m, "linear", {"x", "weight", "bias", "activation", "want_pre", "residual"},
+                     "act(x W^T + b + residual); with want_pre also the value before act.");
   door<&linear_weight_gradient>(m, "linear_weight_gradient", {"g", "x"}, "g^T x over all rows.");
   door<&gemm_door>(m, "gemm", {"a", "b", "c", "alpha", "beta"}, "alpha a b + beta c; alpha and beta default to 1.");
   door<&byte_matmul>(m, "matmul_integer", {"a", "b"}, "Matrix product of bytes, summed in int32.");
-  door<&quantized_linear_door>(m, "quantized_linear",
-                               {"x", "values", "scale", "offset", "x_scale", "x_zero", "activation"},
-                               "act(scale * q(x) values^T + offset) with q(x) in bytes.");
+  door<&quantized_linear_door>(
+      m, "quantized_linear",
+      {"x", "values", "scale", "offset", "x_scale", "x_zero", "activation", "out_scale", "out_zero"},
+      "act(scale * q(x) values^T + offset) with q(x) in bytes.");
   door<&weight_only_linear_door>(m, "weight_only_linear", {"x", "values", "scale", "bias", "group_size", "activation"},
                                  "act(x W^T + b) with the weights of W in 8 or 4 bits.");
   m.def("explain_gemm", &explain_door, py::arg("m"), py::arg("n"), py::arg("k"), py::arg("dtype"),

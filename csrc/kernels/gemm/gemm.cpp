@@ -39,9 +39,8 @@ const HalfPair* sums(const float* values) { return reinterpret_cast<const HalfPa
 template <class T>
 void run_at_once(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
   const Split panels = compact_panels(kernels, g);
-  const CompactProduct<T> product{
-      kernels, g, static_cast<const T*>(g.a), static_cast<const T*>(g.b), static_cast<T*>(g.c), static_cast<T*>(g.pre),
-      panels};
+  const CompactProduct<T> product{kernels,       g,     static_cast<const T*>(g.a), static_cast<const T*>(g.b), nullptr,
+                                  outputs_of(g), panels};
   product.run(0, g.m, 0, panels.count);
 }
 

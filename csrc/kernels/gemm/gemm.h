@@ -1,9 +1,10 @@
-// Matrix product: C = act(alpha * A B + beta * C + bias), with an optional second output holding the value before `act`.
+// Matrix product: C = act(alpha * A B + bias + beta * R), where R is C itself or a residual to add, with an optional second
+// output holding the value before `act`.
 //
 // A is (m, k), B is (k, n), C is (m, n); each is a pointer with a row and a column stride in elements. Any stride is
 // legal, zero and negative included, so a transpose is a swapped pair and a broadcast row is a zero stride. C must not
-// overlap A, B or the biases, and no two elements of C may be the same memory.
-//   - k = 0 gives act(beta * C + bias). beta = 0 overwrites: C is never read. Empty m or n does nothing.
+// overlap A, B, the biases or a residual, and no two elements of C may be the same memory.
+//   - k = 0 gives act(bias + beta * R). beta = 0 overwrites: R is never read. Empty m or n does nothing.
 //   - NaN and infinity propagate as in IEEE arithmetic; no zero is ever skipped.
 //   - Each element is a sum over k in an order fixed by the shape and the strides alone: the bits do not depend on the
 //     number of threads nor on the values in other rows or columns.
@@ -24,12 +25,17 @@ enum class Activation : std::uint8_t {
 #undef MLEXT_NAME
 };
 
+// How reals become bytes.
+struct ByteStep {
+  float inverse, zero;
+};
+
 inline constexpr int kMaxBatchRank = kMaxRank - 2;
 
 struct GemmArgs {
   Device device = Device::cpu;
   DType dtype = DType::float32;      // of A, B and the biases
-  DType out_dtype = DType::float32;  // of C and `pre`
+  DType out_dtype = DType::float32;  // of C, R and `pre`
   index m = 0, n = 0, k = 0;
   const void* a = nullptr;
   const void* b = nullptr;
@@ -44,12 +50,15 @@ struct GemmArgs {
 
   // Epilogue; null means absent.
   Activation activation = Activation::none;
-  const void* bias_n = nullptr;  // n values, one per column
-  const void* bias_m = nullptr;  // m values, one per row
-  void* pre = nullptr;           // gets the value before the activation; strides of C
-  // Of bytes (qgemm.h): c = act(scale_n * sum + offset_n), one value per column; without a scale C is the int32 sum.
+  const void* residual = nullptr;  // R, at the strides of C; null is C
+  const void* bias_n = nullptr;    // n values, one per column
+  const void* bias_m = nullptr;    // m values, one per row
+  void* pre = nullptr;             // gets the value before the activation; strides of C
+  // Of bytes (qgemm.h): v = act(scale_n * sum + offset_n), one value per column; c = v, or clamp(round(v * inverse) + zero, 0,
+  // 255) if out_dtype is uint8. Without a scale C is the int32 sum.
   const float* scale_n = nullptr;
   const float* offset_n = nullptr;
+  ByteStep out_step{};
 
   // Independent products, in nested order; strides in elements, 0 broadcasts. Biases are shared by all of them.
   int batch_rank = 0;
@@ -67,8 +76,10 @@ void gemm(const GemmArgs& args);
 // a @ b by NumPy's rules: 1-d arguments are a row (a) or a column (b) that vanishes from the result, leading dimensions
 // broadcast. One floating dtype.
 Array matmul(const Array& a, const Array& b);
-// act(x weight^T + bias): x (..., C), weight (O, C), bias (O) or null. If `pre` is not null it gets the value before act.
-Array linear(const Array& x, const Array& weight, const Array* bias, Activation activation, Array* pre);
+// act(x weight^T + bias + residual): x (..., C), weight (O, C), bias (O) or null, residual (..., O) or null. If `pre` is not
+// null it gets the value before act.
+Array linear(const Array& x, const Array& weight, const Array* bias, const Array* residual, Activation activation,
+             Array* pre);
 // The shape of the result of a linear map: x (..., C), weight (O, ..).
 Dims linear_shape(const Array& x, const Array& weight);
 // The gradient of linear() for its weight, g^T x: g (..., O), x (..., C), result (O, C).
@@ -94,9 +105,8 @@ template <class T>
 using Scalar = typename ScalarOf<T>::Type;
 
 // One piece of C in the compute type T (float or double):
-//   out[i, j] = alpha * sum_k a[i, k] b[k, j] + beta * in[i, j]
-// in and out have unit column stride; out may be in; in is not read when beta is 0; in_row = 0 adds one row (a bias) to
-// every row.
+//   out[i, j] = alpha * sum_k a[i, k] b[k, j] + bias[j] + beta * in[i, j], and 0 if that is less and `relu` is set
+// in and out have unit column stride; out may be in; in is not read when beta is 0; bias may be null.
 template <class T>
 struct TileArgs {
   index rows, cols, k;
@@ -104,16 +114,18 @@ struct TileArgs {
   index a_row, a_col;
   const T* b;
   index b_row, b_col;
+  const T* bias;
   const T* in;
   index in_row;
   T* out;
   index out_row;
   Scalar<T> alpha, beta;
+  bool relu;
   T* packed;           // only for `pack_tile`
   const Ahead* ahead;  // only for `stream_tile`: a list whose last entry counts more rows than there can be
 };
 
-// Moves a finished tile to C, or is C itself: v = tile + beta * c + bias_n + bias_m; pre = v; c = act(v).
+// Moves a finished tile to C, or is C itself: v = tile + beta * in + bias_m; pre = v; c = act(v).
 template <class T>
 struct FinishArgs {
   index rows, cols;
@@ -121,13 +133,14 @@ struct FinishArgs {
   index tile_row;
   DType out_dtype;
   void* c;
-  void* pre;  // or null
+  void* pre;       // or null
+  const void* in;  // at the strides of C
   index c_row, c_col;
   Scalar<T> beta;
-  const T* bias_n;       // or null
   const T* bias_m;       // or null
   const float* scale_n;  // of bytes
   const float* offset_n;
+  ByteStep out_step;
   Activation activation;
 };
 

@@ -42,7 +42,8 @@ index kept_bytes(const GemmArgs& g, const GemmPlan& plan) {
 }
 template <class T>
 bool worth_keeping(const GemmArgs& g, const GemmPlan& plan, int group) {
-  return plan.pack_b && !plan.compact && g.m <= kKeptRows * group && kept_bytes<T>(g, plan) >= kKeptBytes;
+  return plan.pack_b && (!plan.compact || g.b_col != 1) && g.m <= kKeptRows * group &&
+         kept_bytes<T>(g, plan) >= kKeptBytes;
 }
 
 // The panels of B as `plan` wants them, or nothing: then the walk packs as it goes. The sums are the same, bit for bit.

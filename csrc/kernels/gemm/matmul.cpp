@@ -143,7 +143,8 @@ Dims linear_shape(const Array& x, const Array& weight) {
   return shape;
 }
 
-Array linear(const Array& x, const Array& weight, const Array* bias, Activation activation, Array* pre) {
+Array linear(const Array& x, const Array& weight, const Array* bias, const Array* residual, Activation activation,
+             Array* pre) {
   require_floating("linear", "x", x);
   require_min_rank("linear", "x", x, 1);
   require_same_dtype("linear", "weight", weight, "x", x);
@@ -156,10 +157,15 @@ Array linear(const Array& x, const Array& weight, const Array* bias, Activation 
     require_shape("linear", "bias", *bias, {weight.shape[0]}, "");
   }
   const Dims shape = linear_shape(x, weight);
+  if (residual != nullptr) {
+    require_same_dtype("linear", "residual", *residual, "x", x);
+    require_shape("linear", "residual", *residual, shape, "to be added to the result");
+  }
   Array out = Array::empty(shape, x.dtype, x.device);
   if (pre != nullptr) *pre = Array::empty(shape, x.dtype, x.device);
   if (out.size() == 0) return out;
-  const Array vector = bias != nullptr ? dense(*bias) : Array();
+  const Array vector = bias != nullptr ? dense(*bias) : Array(),
+              added = residual != nullptr ? dense(*residual) : Array();
   Matrices left = matrices(x, true), right = matrices(weight, false);
   std::swap(right.rows, right.cols);
   std::swap(right.row, right.col);
@@ -167,11 +173,13 @@ Array linear(const Array& x, const Array& weight, const Array* bias, Activation 
   fold_batch_into_rows(left, right, batch);
   GemmArgs g = describe(left, right, batch, out);
   g.bias_n = vector.data;
+  g.residual = added.data;
+  g.beta = residual != nullptr;
   g.b_home = pack_home(weight);
   g.activation = activation;
   g.pre = pre != nullptr ? pre->data : nullptr;
-  const Array* touched = bias != nullptr ? &vector : nullptr;
-  launch("linear", work_of(g, batch), {&x, &weight, touched}, {&out, pre}, [g] { gemm(g); });
+  const Array *bias_read = bias != nullptr ? &vector : nullptr, *added_read = residual != nullptr ? &added : nullptr;
+  launch("linear", work_of(g, batch), {&x, &weight, bias_read, added_read}, {&out, pre}, [g] { gemm(g); });
   return out;
 }
 
@@ -207,12 +215,14 @@ Array gemm(const Array& a, const Array& b, const Array* c, double alpha, double 
     require_shape("gemm", "c", *c, shape, "");
   }
   const bool reads_c = c != nullptr && beta != 0;
-  Array out = reads_c ? cast(*c, a.dtype) : Array::empty(shape, a.dtype, a.device);
+  const Array added = reads_c ? dense(*c) : Array();
+  Array out = Array::empty(shape, a.dtype, a.device);
   if (out.size() == 0) return out;
   GemmArgs g = describe(matrices(a, true), matrices(b, false), Dims(), out);
   g.alpha = alpha;
   g.beta = reads_c ? beta : 0;
-  launch("gemm", work_of(g, Dims()), {&a, &b}, {&out}, [g] { gemm(g); });
+  g.residual = added.data;
+  launch("gemm", work_of(g, Dims()), {&a, &b, reads_c ? &added : nullptr}, {&out}, [g] { gemm(g); });
   return out;
 }
 

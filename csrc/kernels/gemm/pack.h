@@ -5,7 +5,7 @@
 // what happened to lie there, a subnormal number would cost 150 cycles in each fma.
 #pragma once
 
-#include "kernels/gemm/shuffle.h"
+#include "simd/shuffle.h"
 #include "simd/vec.h"
 
 namespace mlext::MLEXT_LEVEL {

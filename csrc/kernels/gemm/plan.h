@@ -14,7 +14,7 @@ struct GemmPlan {
   enum Kernel { kTile, kGemv, kDot } kernel = kTile;
   bool pack_a = false;
   bool pack_b = false;
-  bool compact = false;  // compact.h takes the tasks, not product.h; pack_b means by pack_tile
+  bool compact = false;  // compact.h takes the tasks, not product.h
   bool streams = false;  // B is packed and A has contiguous rows: what stream_tile takes
   bool direct = false;   // micro-kernels write C, where an epilogue finds it in L1; otherwise sums wait elsewhere
   bool finish = false;   // there is an epilogue
@@ -59,7 +59,7 @@ template <class T>
 GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index batches) {
   GemmPlan plan;
   plan.direct = is_direct(g);
-  plan.finish = !plan.direct || has_epilogue(g);
+  plan.finish = has_epilogue(g);
   constexpr index kLongest = kBlockKBytes / sizeof(T);
   plan.block_k = Split::of(g.k, std::clamp(divide(kPackedBBytes / sizeof(T), g.n), kBlockK, kLongest)).size(0);
   if (prefers_dot(g)) {
@@ -79,7 +79,7 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
     plan.panels = compact_panels(kernels, g);
     plan.block_m = kernels.max_rows[plan.panels.size(0) - 1];
     plan.block_k = g.k;
-    plan.pack_b = compact_packs(g, ceil_div(g.m, plan.block_m));
+    plan.pack_b = g.b_col != 1 || compact_packs(g, ceil_div(g.m, plan.block_m));
   } else {
     plan.unit = kernels.lanes;
     plan.pack_b = packs_b(kernels, g);

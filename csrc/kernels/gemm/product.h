@@ -32,8 +32,7 @@ struct Product {
   const T* kept_b;  // all panels of B (kept.h), or null
   const void* a;
   const void* b;
-  void* c;
-  void* pre;
+  Outputs outputs;
 
   struct Task {
     index m0, m1, p0, p1;
@@ -60,7 +59,7 @@ struct Product {
     if (!plan.compact) return run_task(m0, m1, p0, p1);
     const auto* x = static_cast<const T*>(a);
     const auto* y = static_cast<const T*>(b);
-    CompactProduct<T>{kernels, g, x, y, static_cast<T*>(c), static_cast<T*>(pre), plan.panels}.run(m0, m1, p0, p1);
+    CompactProduct<T>{kernels, g, x, y, kept_b, outputs, plan.panels}.run(m0, m1, p0, p1);
   }
 
   void run_task(index m0, index m1, index p0, index p1) const {
@@ -146,7 +145,8 @@ struct Product {
     T* sums = task.sums;
     if (plan.sums_wait(g)) sums += (n0 - column(task.p0)) * (task.m1 - task.m0) + (rows.begin - task.m0) * tile.cols;
     set_b(tile, next, step.k0, n0);
-    set_out(tile, sums, step.k0 == 0, rows.begin, n0);
+    set_out(tile, sums, rows.begin, n0);
+    set_added(tile, step, rows.begin, n0);
     const bool tiles = plan.kernel == GemmPlan::kTile;
     const Split blocks = Split::of(rows.count, tiles ? kernels.max_rows[plan.panels.size(step.panel) - 1] : rows.count);
     next = next_panel(task, following, blocks.count);
@@ -196,33 +196,31 @@ struct Product {
     tile.b_col = plan.pack_b ? 1 : g.b_col;
   }
 
-  // Where sums go and what they are added to: C (or the bias, as one row for all) in the first block of k, and
-  // themselves afterwards. The bias comes first on both ways out, so that fusing an activation does not change a bit.
-  void set_out(TileArgs<T>& tile, T* sums, bool first, index m0, index n0) const {
-    tile.out = plan.direct ? static_cast<T*>(c) + m0 * g.c_row + n0 : sums;
+  void set_out(TileArgs<T>& tile, T* sums, index m0, index n0) const {
+    tile.out = plan.direct ? static_cast<T*>(outputs.c) + m0 * g.c_row + n0 : sums;
     tile.out_row = plan.direct ? g.c_row : tile.cols;
-    tile.in = tile.out;
-    tile.in_row = tile.out_row;
-    tile.alpha = alpha;
-    tile.beta = first ? (plan.direct ? beta : 0) : 1;
-    if (first && bias_n != nullptr && beta == 0) {
-      tile.in = bias_n + n0;
-      tile.in_row = 0;
-      tile.beta = 1;
-    }
   }
 
-  // The epilogue over rows m0 and columns n0 of C; with plan.direct the sums are there and hold beta * C and bias_n.
+  // What is added to the sums of a block of k: bias and R to the first ones, and themselves to the others. The bias comes
+  // first on both ways out, so that fusing an activation does not change a bit.
+  void set_added(TileArgs<T>& tile, const Step& step, index m0, index n0) const {
+    const bool first = step.k0 == 0;
+    tile.alpha = alpha;
+    tile.bias = first && bias_n != nullptr ? bias_n + n0 : nullptr;
+    tile.in = first && plan.direct ? static_cast<const T*>(outputs.in) + m0 * g.c_row + n0 : tile.out;
+    tile.in_row = tile.out_row;
+    tile.beta = first ? (plan.direct ? beta : 0) : 1;
+    tile.relu = ends_in_tile(g) && step.k0 + step.k == g.k;
+  }
+
+  // The epilogue over rows m0 and columns n0 of C; with plan.direct the sums are there and hold beta * R.
   void finish(const T* sums, index sums_row, index m0, index rows, index n0, index cols) const {
-    FinishArgs<T> f = finish_args<T>(g, c, pre, bias_m, m0, n0);
+    FinishArgs<T> f = finish_args<T>(g, outputs, bias_m, m0, n0);
     f.rows = rows;
     f.cols = cols;
     f.tile = sums;
     f.tile_row = sums_row;
-    if (!plan.direct) {
-      f.beta = beta;
-      f.bias_n = bias_n != nullptr && beta != 0 ? bias_n + n0 : nullptr;
-    }
+    if (!plan.direct) f.beta = beta;
     kernels.finish(f);
   }
 };

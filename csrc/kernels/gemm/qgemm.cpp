@@ -64,8 +64,7 @@ Array with_whole_groups(const Array& x, int axis) {
 }
 
 Work work_of(const GemmArgs& g, const Array& a, const Array& b, const Array& out) {
-  const double m = static_cast<double>(g.m), n = static_cast<double>(g.n), k = static_cast<double>(g.k);
-  return {2 * m * n * k, static_cast<double>(a.nbytes() + b.nbytes() + out.nbytes())};
+  return {2 * gemm_detail::multiplications(g), static_cast<double>(a.nbytes() + b.nbytes() + out.nbytes())};
 }
 
 // C = A B for a dense A and B, (k, n), at any strides.
@@ -89,98 +88,52 @@ GemmArgs describe(DType dtype, const Array& out, index m, const Array& b, index 
 constexpr const char* kLinear = "quantized_linear";
 
 // Rows of x as bytes, each `width` long and ending in zeros; nan[i] is set where row i has a NaN.
-void quantize_rows(const QgemmKernels& kernels, const float* x, index rows, index n, index width, float inverse,
-                   float zero, std::uint8_t* to, bool* nan) {
+void quantize_rows(const QgemmKernels& kernels, const float* x, index rows, index n, index width, ByteStep step,
+                   std::uint8_t* to, bool* nan) {
   parallel_for(rows, kQuantizeGrain / std::max<index>(n, 1) + 1, [&](index begin, index end) {
     for (index i = begin; i < end; ++i) {
-      nan[i] = kernels.quantize(x + i * n, n, inverse, zero, to + i * width);
+      nan[i] = kernels.quantize(x + i * n, n, step, to + i * width);
       std::fill(to + i * width + n, to + (i + 1) * width, std::uint8_t{0});
     }
   });
 }
 
-// The reciprocal of x_scale, which the kernel multiplies by.
-float inverse_of(float scale) {
-  if (!(scale > 0) || !std::isfinite(scale) || !std::isfinite(1 / scale))
-    refuse(kLinear, "x_scale", "a positive number with a finite reciprocal", scale);
-  return 1 / scale;
+void check_scale(const ByteScale& bytes, const char* scale, const char* zero) {
+  require_dtype(kLinear, scale, *bytes.scale, DType::float32, "");
+  require_dtype(kLinear, zero, *bytes.zero, DType::uint8, "");
+  for (const auto& [name, one] : {std::pair{scale, bytes.scale}, std::pair{zero, bytes.zero}})
+    if (one->size() != 1) refuse(kLinear, name, "one element", "shape ", one->shape);
 }
 
-void run_linear(GemmArgs g, const float* x, index features, float inverse, float zero) {
+// A scale and a zero where they will be at the launch, when their values are read.
+struct StepAt {
+  const char* name;
+  const float* scale = nullptr;
+  const std::uint8_t* zero = nullptr;
+
+  StepAt(const char* of, const ByteScale& bytes) : name(of) {
+    if (bytes.scale != nullptr) scale = bytes.scale->ptr<float>(), zero = bytes.zero->ptr<std::uint8_t>();
+  }
+  // With the reciprocal, which kernels multiply by.
+  ByteStep read() const {
+    if (!(*scale > 0) || !std::isfinite(*scale) || !std::isfinite(1 / *scale))
+      refuse(kLinear, name, "a positive number with a finite reciprocal", *scale);
+    return {1 / *scale, static_cast<float>(*zero)};
+  }
+};
+
+void run_linear(GemmArgs g, const float* x, index features, ByteStep step) {
   auto* bytes = scratch<std::uint8_t>(kSlotBytes, g.m * g.k);
   bool* nan = scratch<bool>(kSlotNan, g.m);
-  quantize_rows(qgemm_kernels(g.device), x, g.m, features, g.k, inverse, zero, bytes, nan);
+  quantize_rows(qgemm_kernels(g.device), x, g.m, features, g.k, step, bytes, nan);
   g.a = bytes;
+  if (g.out_dtype == DType::uint8 && std::find(nan, nan + g.m, true) != nan + g.m)
+    refuse(kLinear, "x", "no NaN where the result is bytes, which have none", "NaN");
   run_bytes(g, nullptr);
   auto* c = static_cast<float*>(g.c);
   for (index i = 0; i < g.m; ++i) {
     if (nan[i]) std::fill(c + i * g.n, c + (i + 1) * g.n, std::numeric_limits<float>::quiet_NaN());
   }
-}
-
-// ---- weights of few bits, expanded to float32 a part at a time --------------------------------------------------------
-
-constexpr const char* kWeightOnly = "weight_only_linear";
-
-// Expanded rows of a weight at a time. Dot products of a few rows of x want them in L2; of many rows, which come from L3 for
-// each time anew, more of the weight and whole panels.
-struct Expanded {
-  index bytes, unit;
-};
-constexpr Expanded kForDots{128 << 10, 4}, kForTiles{192 << 10, 48}, kForMany{2 << 20, 48};
-constexpr index kManyRows = 32;
-
-struct FewBits {
-  const char* values;
-  index row_bytes;
-  bool four;
-  const float* scale;
-  index groups, group;
-};
-
-// `g` is the whole product, but for b.
-void run_weight_only(const GemmArgs& g, const FewBits& w) {
-  const QgemmKernels& kernels = qgemm_kernels(g.device);
-  // 4 bits are expanded in whole blocks. Rows end in a gap, so that those of 1024 floats do not fall into few cache sets.
-  const index width = ceil_div(g.k, kBlock) * kBlock + 16;
-  const auto expand = w.four ? kernels.expand4 : kernels.expand8;
-  const Expanded size = g.m <= gemm_detail::kDotRows ? kForDots : g.m < kManyRows ? kForTiles : kForMany;
-  const index fit = size.bytes / (width * static_cast<index>(sizeof(float)));
-  const index rows = std::max(fit / size.unit * size.unit, size.unit);
-  const index parts = ceil_div(g.n, rows);
-  const double work = 2.0 * static_cast<double>(g.m + 8) * static_cast<double>(g.n * g.k);
-  parallel_for(parts, work < gemm_detail::kParallelFlops ? parts : 1, [&](index begin, index end) {
-    auto* expanded = scratch<float>(kSlotBytes, rows * width);
-    for (index part = begin; part < end; ++part) {
-      poll_interrupt();
-      const index o = part * rows;
-      GemmArgs columns = g;
-      columns.n = std::min(rows, g.n - o);
-      for (index i = 0; i < columns.n; ++i)
-        expand(w.values + (o + i) * w.row_bytes, g.k, w.group, w.scale + (o + i) * w.groups, expanded + i * width);
-      columns.b = expanded;
-      columns.b_row = 1;
-      columns.b_col = width;
-      columns.c = static_cast<float*>(g.c) + o;
-      if (g.bias_n != nullptr) columns.bias_n = static_cast<const float*>(g.bias_n) + o;
-      gemm(columns);
-    }
-  });
-}
-
-void check_weight(const Array& x, const Array& values, const Array& scale, index group) {
-  const index features = x.shape[x.rank() - 1];
-  if (values.dtype != DType::int8 && values.dtype != DType::uint8)
-    refuse<TypeError>(kWeightOnly, "values", "dtype int8 (8 bits) or uint8 (4 bits)", dtype_name(values.dtype));
-  const index columns = values.dtype == DType::int8 ? features : ceil_div(features, kBlock) * kBlock / 2;
-  if (values.rank() != 2 || values.shape[1] != columns)
-    refuse(kWeightOnly, "values", text("shape (out, ", columns, ") to match x of shape ", x.shape), values.shape);
-  if (group < 1 || (group % kBlock != 0 && group < features))
-    refuse(kWeightOnly, "group_size", text("a multiple of ", kBlock, ", or at least ", features), group);
-  // Not ceil_div: a group may be as long as it likes.
-  const index groups = features == 0 ? 0 : (features - 1) / group + 1;
-  require_dtype(kWeightOnly, "scale", scale, DType::float32, "");
-  require_shape(kWeightOnly, "scale", scale, {values.shape[0], groups}, "");
 }
 
 }  // namespace
@@ -209,9 +162,10 @@ Array byte_matmul(const Array& a, const Array& b) {
   return out;
 }
 
-Array quantized_linear(const Array& x, const Array& values, const Array& scale, const Array& offset,
-                       const Array& x_scale, const Array& x_zero, Activation activation) {
-  require_dtype(kLinear, "x", x, DType::float32, "");
+Array quantized_linear(const Array& x, const Array& values, const Array& scale, const Array& offset, ByteScale x_bytes,
+                       Activation activation, ByteScale out_bytes) {
+  const bool reads_bytes = x.dtype == DType::uint8, writes_bytes = out_bytes.scale != nullptr;
+  if (!reads_bytes) require_dtype(kLinear, "x", x, DType::float32, " or uint8");
   require_min_rank(kLinear, "x", x, 1);
   require_dtype(kLinear, "values", values, DType::int8, "");
   const index features = x.shape[x.rank() - 1];
@@ -221,51 +175,30 @@ Array quantized_linear(const Array& x, const Array& values, const Array& scale, 
     require_dtype(kLinear, name, *vector, DType::float32, "");
     require_shape(kLinear, name, *vector, {values.shape[0]}, "");
   }
-  require_dtype(kLinear, "x_scale", x_scale, DType::float32, "");
-  require_dtype(kLinear, "x_zero", x_zero, DType::uint8, "");
-  for (const auto& [name, one] : {std::pair{"x_scale", &x_scale}, std::pair{"x_zero", &x_zero}})
-    if (one->size() != 1) refuse(kLinear, name, "one element", "shape ", one->shape);
-  Array out = Array::empty(linear_shape(x, values), DType::float32, x.device);
+  check_scale(x_bytes, "x_scale", "x_zero");
+  if ((out_bytes.scale == nullptr) != (out_bytes.zero == nullptr))
+    refuse(kLinear, "out_scale", "out_scale and out_zero, or neither", "one of them");
+  if (writes_bytes) check_scale(out_bytes, "out_scale", "out_zero");
+  Array out = Array::empty(linear_shape(x, values), writes_bytes ? DType::uint8 : DType::float32, x.device);
   if (out.size() == 0) return out;
-  const Array rows = dense(x), weight = with_whole_groups(values, 1), scales = dense(scale), offsets = dense(offset);
-  GemmArgs g = describe(DType::uint8, out, out.size() / values.shape[0], weight, 1);
+  const index m = out.size() / values.shape[0];
+  const Array weight = with_whole_groups(values, 1), scales = dense(scale), offsets = dense(offset);
+  const Array rows = reads_bytes ? dense(with_whole_groups(reshape(x, {m, features}), 1)) : dense(x);
+  GemmArgs g = describe(DType::uint8, out, m, weight, 1);
   g.a_row = g.k;
   g.scale_n = scales.ptr<float>();
   g.offset_n = offsets.ptr<float>();
   g.activation = activation;
-  launch(kLinear, work_of(g, rows, weight, out), {&rows, &weight, &scales, &offsets, &x_scale, &x_zero}, {&out},
-         [g, features, from = rows.ptr<float>(), step = x_scale.ptr<float>(), zero = x_zero.ptr<std::uint8_t>()] {
-           run_linear(g, from, features, inverse_of(*step), *zero);
+  launch(kLinear, work_of(g, rows, weight, out),
+         {&rows, &weight, &scales, &offsets, x_bytes.scale, x_bytes.zero, out_bytes.scale, out_bytes.zero}, {&out},
+         [g, features, reads_bytes, from = rows.data, x_at = StepAt("x_scale", x_bytes),
+          out_at = StepAt("out_scale", out_bytes)] {
+           GemmArgs args = g;
+           args.a = from;
+           if (out_at.scale != nullptr) args.out_step = out_at.read();
+           if (reads_bytes) return run_bytes(args, nullptr);
+           run_linear(args, static_cast<const float*>(from), features, x_at.read());
          });
-  return out;
-}
-
-Array weight_only_linear(const Array& x, const Array& values, const Array& scale, const Array* bias, index group,
-                         Activation activation) {
-  require_dtype(kWeightOnly, "x", x, DType::float32, "");
-  require_min_rank(kWeightOnly, "x", x, 1);
-  check_weight(x, values, scale, group);
-  if (bias != nullptr) {
-    require_dtype(kWeightOnly, "bias", *bias, DType::float32, "");
-    require_shape(kWeightOnly, "bias", *bias, {values.shape[0]}, "");
-  }
-  Array out = Array::empty(linear_shape(x, values), DType::float32, x.device);
-  if (out.size() == 0) return out;
-  const Array rows = dense(x), weight = dense(values), scales = dense(scale), vector = bias ? dense(*bias) : Array();
-  GemmArgs g;
-  g.device = out.device;
-  g.m = out.size() / values.shape[0];
-  g.n = g.c_row = values.shape[0];
-  g.k = g.a_row = x.shape[x.rank() - 1];
-  g.a = rows.data;
-  g.c = out.data;
-  g.bias_n = vector.data;
-  g.activation = activation;
-  const FewBits few{weight.ptr<char>(),  weight.shape[1], weight.dtype == DType::uint8,
-                    scales.ptr<float>(), scales.shape[1], group};
-  const Array* added = bias != nullptr ? &vector : nullptr;
-  launch(kWeightOnly, work_of(g, rows, weight, out), {&rows, &weight, &scales, added}, {&out},
-         [g, few] { run_weight_only(g, few); });
   return out;
 }
 

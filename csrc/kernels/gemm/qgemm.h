@@ -20,9 +20,13 @@ Array byte_matmul(const Array& a, const Array& b);
 // act(scale[o] * sum_c q(x[.., c]) * values[o, c] + offset[o]) with q(x) = clamp(round(x / x_scale) + x_zero, 0, 255), ties
 // to even: x (..., C) and result (..., O) float32, values (O, C) int8, which may end in up to 3 columns of zeros more, scale
 // and offset (O,) float32, x_scale float32 and x_zero uint8 of one element. A row of x with a NaN gives a row of NaN;
-// infinities are the ends of the range.
-Array quantized_linear(const Array& x, const Array& values, const Array& scale, const Array& offset,
-                       const Array& x_scale, const Array& x_zero, Activation activation);
+// infinities are the ends of the range. An x of uint8 is taken for q(x). With out_scale and out_zero, like those of x, the
+// result becomes bytes too, and a NaN in x is an error.
+struct ByteScale {
+  const Array *scale, *zero;
+};
+Array quantized_linear(const Array& x, const Array& values, const Array& scale, const Array& offset, ByteScale x_bytes,
+                       Activation activation, ByteScale out_bytes);
 
 // act(sum_c x[.., c] * scale[o, c / group] * weight[o, c] + bias[o]), summed in float32: x (..., C) and result (..., O)
 // float32, scale (O, C / group rounded up) float32, group a multiple of kBlock or at least C, bias (O,) float32 or null.
@@ -41,7 +45,7 @@ inline constexpr index kBlock = 32;
 struct QgemmKernels {
   GemmTypeKernels<std::int32_t> tiles;
   // to[i] = clamp(round(from[i] * inverse) + zero, 0, 255); whether a NaN was among them, whose byte is any.
-  bool (*quantize)(const float* from, index n, float inverse, float zero, std::uint8_t* to);
+  bool (*quantize)(const float* from, index n, ByteStep step, std::uint8_t* to);
   // to[c] = scale[c / group] * weight c, for n of them; 4 bits: to the end of a block.
   using Expand = void(const void* values, index n, index group, const float* scale, float* to);
   Expand* expand8;

@@ -82,16 +82,31 @@ void pack_b(DType, const void* src, index src_row, index src_col, index rows, in
   }
 }
 
+// clamp(round(x * inverse) + zero, 0, 255). The first of max is taken only if it is larger, so a NaN becomes 0 and the
+// conversion is defined.
+MLEXT_INLINE void store_bytes(Vec<float> x, ByteStep step, std::uint8_t* to, index n) {
+  using W = Vec<float>;
+  float values[W::N];
+  min(max(round(x * W(step.inverse)) + W(step.zero), W::zero()), W(255)).store(values);
+  if (n == W::N) {  // a count that is known becomes one instruction
+    for (index l = 0; l < W::N; ++l) to[l] = static_cast<std::uint8_t>(static_cast<Lane>(values[l]));
+  } else {
+    for (index l = 0; l < n; ++l) to[l] = static_cast<std::uint8_t>(static_cast<Lane>(values[l]));
+  }
+}
+
 template <Activation kActivation>
 void finish_as(const FinishArgs<Lane>& g) {
   using W = Vec<float>;
   for (index i = 0; i < g.rows; ++i) {
     const Lane* sums = g.tile + i * g.tile_row;
     float* c = static_cast<float*>(g.c) + i * g.c_row;
+    std::uint8_t* bytes = static_cast<std::uint8_t*>(g.c) + i * g.c_row;
     for (index j = 0; j < g.cols; j += W::N) {
       const index n = g.cols - j < W::N ? g.cols - j : W::N;
-      const W v = fma(W::load(sums + j, n), W::load(g.scale_n + j, n), W::load(g.offset_n + j, n));
-      activate<kActivation>(v).store(c + j, n);
+      const W sum = fma(W::load(sums + j, n), W::load(g.scale_n + j, n), W::load(g.offset_n + j, n));
+      const W v = activate<kActivation>(sum);
+      g.out_dtype == DType::uint8 ? store_bytes(v, g.out_step, bytes + j, n) : v.store(c + j, n);
     }
   }
 }
@@ -106,21 +121,14 @@ void finish_sums(const FinishArgs<Lane>& g) {
   }
 }
 
-bool quantize(const float* from, index n, float inverse, float zero, std::uint8_t* to) {
+bool quantize(const float* from, index n, ByteStep step, std::uint8_t* to) {
   using W = Vec<float>;
   bool nan = false;
   for (index i = 0; i < n; i += W::N) {
     const index lanes = n - i < W::N ? n - i : W::N;
     const W x = W::load(from + i, lanes);
     nan |= any(is_nan(x));
-    // The first of max is taken only if it is larger, so a NaN becomes 0 and the conversion is defined.
-    float values[W::N];
-    min(max(round(x * W(inverse)) + W(zero), W::zero()), W(255)).store(values);
-    if (lanes == W::N) {  // a count that is known becomes one instruction
-      for (index l = 0; l < W::N; ++l) to[i + l] = static_cast<std::uint8_t>(static_cast<Lane>(values[l]));
-    } else {
-      for (index l = 0; l < lanes; ++l) to[i + l] = static_cast<std::uint8_t>(static_cast<Lane>(values[l]));
-    }
+    store_bytes(x, step, to + i, lanes);
   }
   return nan;
 }

@@ -124,12 +124,17 @@ inline bool packs_a(const GemmArgs& g, index panels) {
 }
 
 // Whether micro-kernels can write C.
-inline bool is_direct(const GemmArgs& g) {
-  return g.c_col == 1 && g.out_dtype == sum_dtype(g.dtype) && (g.bias_n == nullptr || g.beta == 0);
+inline bool is_direct(const GemmArgs& g) { return g.c_col == 1 && g.out_dtype == sum_dtype(g.dtype); }
+
+// Whether they can end with the activation too: a relu costs them 2 per cent of k = 64, another pass over C 25.
+inline bool ends_in_tile(const GemmArgs& g) {
+  return is_direct(g) && g.activation == Activation::relu && g.pre == nullptr && g.bias_m == nullptr;
 }
 
+// Whether something is left to do after them.
 inline bool has_epilogue(const GemmArgs& g) {
-  return g.activation != Activation::none || g.pre != nullptr || g.bias_m != nullptr;
+  return !is_direct(g) || g.pre != nullptr || g.bias_m != nullptr ||
+         (g.activation != Activation::none && !ends_in_tile(g));
 }
 
 inline double multiplications(const GemmArgs& g) {
@@ -141,12 +146,13 @@ inline bool takes_pairs(const BgemmKernels& kernels, const GemmArgs& g) {
   return kernels.lanes != 0 && g.dtype == DType::bfloat16 && g.k % 2 == 0 && g.k != 0 && !prefers_dot(g);
 }
 
-// Rows that make a compact product of their own.
-inline index compact_rows(const GemmArgs& g) { return g.k <= kFewSteps ? std::min(g.m, kFewStepsRows) : g.m; }
+// Rows that make a compact product of their own. Each of them would pack a B that is not read in place.
+inline index compact_rows(const GemmArgs& g) {
+  return g.k <= kFewSteps && g.b_col == 1 ? std::min(g.m, kFewStepsRows) : g.m;
+}
 
 inline bool is_compact(const GemmArgs& g, index rows) {
-  if (is_converted(g.dtype) || g.b_col != 1 || g.k == 0 || g.k > kBlockK || !is_direct(g) || prefers_dot(g))
-    return false;
+  if (is_converted(g.dtype) || g.k == 0 || g.k > kBlockK || !is_direct(g) || prefers_dot(g)) return false;
   if (multiplications(g) <= kSmallProduct) return true;
   return g.m > kDotRows && g.a_col == 1 && !packs_a(g, 3) &&
          (rows * g.k + g.k * g.n + rows * g.n) * item_size(g.dtype) <= kCompactBytes;
@@ -159,14 +165,15 @@ Split compact_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
   return Split::of(ceil_div(g.n, kernels.lanes), one_block ? kernels.stream_vectors : kernels.max_vectors);
 }
 
-// Whether that many blocks of rows make packing B pay.
+// Whether B is packed by the first tile of a panel: that many blocks of rows make it pay.
 inline bool compact_packs(const GemmArgs& g, index blocks) {
-  return blocks > 2 && g.a_col == 1 && g.k * g.n * item_size(g.dtype) > kInPlaceBytes;
+  return blocks > 2 && g.a_col == 1 && g.b_col == 1 && g.k * g.n * item_size(g.dtype) > kInPlaceBytes;
 }
 
-// Compact products of little work are done before a plan is made (0.2 us), without threads.
+// Compact products of little work are done before a plan is made (0.2 us), without threads and kept panels.
 inline bool runs_at_once(const GemmArgs& g) {
-  return g.batch_rank == 0 && is_compact(g, g.m) && (2 * multiplications(g) < kParallelFlops || num_threads() == 1);
+  return g.batch_rank == 0 && g.b_col == 1 && is_compact(g, g.m) &&
+         (2 * multiplications(g) < kParallelFlops || num_threads() == 1);
 }
 
 template <class T>

@@ -56,8 +56,7 @@ void run(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const Biases<T>& 
                          kept ? static_cast<const T*>(kept->data) : nullptr,
                          g.a,
                          g.b,
-                         g.c,
-                         g.pre};
+                         outputs_of(g)};
 
   const index row_tasks = plan.row_tasks(g), panel_tasks = plan.panel_tasks(),
               tasks = batches * row_tasks * panel_tasks;
@@ -74,8 +73,7 @@ void run(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const Biases<T>& 
         const BatchOffsets offset(g, batch);
         product.a = at(g.a, g.dtype, offset.a);
         product.b = at(g.b, g.dtype, offset.b);
-        product.c = at(g.c, g.out_dtype, offset.c);
-        if (g.pre != nullptr) product.pre = at(g.pre, g.out_dtype, offset.c);
+        product.outputs.move(g.out_dtype, offset.c);
       }
       product.run(m0, std::min(m0 + plan.rows, g.m), p0, std::min(p0 + plan.group, plan.panels.count));
     }

@@ -29,6 +29,18 @@ inline constexpr bool kReadsInPlace<float> = true;
 template <>
 inline constexpr bool kReadsInPlace<double> = true;
 
+// Sums of bytes have more to go through (qgemm.h) than a tile can do.
+template <class T>
+inline constexpr bool kHasRelu = true;
+template <>
+inline constexpr bool kHasRelu<std::int32_t> = false;
+
+// The second of max where they are equal or there is a NaN: -0 and NaN stay.
+template <class T>
+MLEXT_INLINE Vec<T> relu(Vec<T> x) {
+  return max(Vec<T>::zero(), x);
+}
+
 // Cache lines of a row of V vectors.
 inline constexpr index kLine = 64;
 template <class T, int V>
@@ -42,11 +54,12 @@ MLEXT_INLINE index masked_rows(const TileArgs<T>& g) {
   return !kReadsInPlace<T> || idle == 0 ? 0 : g.b_row >= idle && g.k > 0 ? 1 : g.k;
 }
 
-// acc = alpha * acc + beta * in. Most products have alpha 1 and beta 0 and skip both halves.
+// acc = alpha * acc + bias + beta * in, or 0 if that is less. Most products have alpha 1 and nothing to add.
 template <class T, int R, int V, bool kMasked>
 MLEXT_INLINE void scale_and_add(const TileArgs<T>& g, Vec<T> (&acc)[R][V]) {
   using W = Vec<T>;
   constexpr index N = W::N;
+  const index last = g.cols - (V - 1) * N;
   if (g.alpha != 1) {
     const W alpha(g.alpha);
 #pragma GCC unroll 32
@@ -55,16 +68,33 @@ MLEXT_INLINE void scale_and_add(const TileArgs<T>& g, Vec<T> (&acc)[R][V]) {
       for (int v = 0; v < V; ++v) acc[r][v] *= alpha;
     }
   }
+  if (g.bias != nullptr) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      const W x = kMasked && v == V - 1 ? W::load(g.bias + v * N, last) : W::load(g.bias + v * N);
+#pragma GCC unroll 32
+      for (int r = 0; r < R; ++r) acc[r][v] += x;
+    }
+  }
   if (g.beta != 0) {
     const W beta(g.beta);
     const T* in = g.in;
-    const index in_row = g.in_row, last = g.cols - (V - 1) * N;
+    const index in_row = g.in_row;
 #pragma GCC unroll 32
     for (int r = 0; r < R; ++r, in += in_row) {
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) {
         const W x = kMasked && v == V - 1 ? W::load(in + v * N, last) : W::load(in + v * N);
         acc[r][v] = fma(beta, x, acc[r][v]);
+      }
+    }
+  }
+  if constexpr (kHasRelu<T>) {
+    if (g.relu) {
+#pragma GCC unroll 32
+      for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) acc[r][v] = relu(acc[r][v]);
       }
     }
   }
@@ -187,12 +217,12 @@ void gemv(const TileArgs<T>& g) {
     if (j < n) fma(x, W::load(b + j, n - j), W::load(sum + j)).store(sum + j);
   }
   const W alpha(g.alpha), beta(g.beta);
-  const bool add = g.beta != 0;
   for (index j = 0; j < n; j += N) {
     const index lanes = n - j < N ? n - j : N;
     W value = alpha * W::load(sum + j);
-    if (add) value = fma(beta, W::load(g.in + j, lanes), value);
-    value.store(g.out + j, lanes);
+    if (g.bias != nullptr) value += W::load(g.bias + j, lanes);
+    if (g.beta != 0) value = fma(beta, W::load(g.in + j, lanes), value);
+    (g.relu ? relu(value) : value).store(g.out + j, lanes);
   }
 }
 

@@ -17,21 +17,37 @@ inline void* at(void* base, DType dtype, index elements) {
   return static_cast<char*>(base) + elements * item_size(dtype);
 }
 
-// The epilogue of the rows and columns that begin at (row, column), over sums that need no beta nor bias_n any more.
+// One product: where C, R and `pre` begin.
+struct Outputs {
+  void* c;
+  const void* in;  // R, or C
+  void* pre;       // or null
+
+  void move(DType dtype, index elements) {
+    c = at(c, dtype, elements);
+    in = at(in, dtype, elements);
+    if (pre != nullptr) pre = at(pre, dtype, elements);
+  }
+};
+
+inline Outputs outputs_of(const GemmArgs& g) { return {g.c, g.residual != nullptr ? g.residual : g.c, g.pre}; }
+
+// The epilogue of the rows and columns that begin at (row, column), over sums that need no beta any more.
 template <class T>
-FinishArgs<T> finish_args(const GemmArgs& g, void* c, void* pre, const T* bias_m, index row, index column) {
+FinishArgs<T> finish_args(const GemmArgs& g, const Outputs& outputs, const T* bias_m, index row, index column) {
   const index offset = row * g.c_row + column * g.c_col;
   FinishArgs<T> f;
   f.out_dtype = g.out_dtype;
-  f.c = at(c, g.out_dtype, offset);
-  f.pre = pre != nullptr ? at(pre, g.out_dtype, offset) : nullptr;
+  f.c = at(outputs.c, g.out_dtype, offset);
+  f.in = at(outputs.in, g.out_dtype, offset);
+  f.pre = outputs.pre != nullptr ? at(outputs.pre, g.out_dtype, offset) : nullptr;
   f.c_row = g.c_row;
   f.c_col = g.c_col;
   f.beta = 0;
-  f.bias_n = nullptr;
   f.bias_m = bias_m != nullptr ? bias_m + row : nullptr;
   f.scale_n = g.scale_n != nullptr ? g.scale_n + column : nullptr;
   f.offset_n = g.offset_n != nullptr ? g.offset_n + column : nullptr;
+  f.out_step = g.out_step;
   f.activation = g.activation;
   return f;
 }

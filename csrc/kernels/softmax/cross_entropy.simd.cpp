@@ -81,41 +81,69 @@ void labels_forward(const CrossEntropyArgs& args) {
 
 // dx[c] = k (p[c] ((1 - s) w[y] + s mean(w)) - s / C w[c] - [c = y] (1 - s) w[y])
 template <class S>
-void labels_backward(const CrossEntropyArgs& args) {
+struct LabelSlopes {
   using C = typename Compute<S>::Type;
   using V = Vec<C>;
-  const index n = args.classes;
+
+  const CrossEntropyArgs& args;
+  index n = args.classes;
   const C* weight = static_cast<const C*>(args.weight);
-  const C smoothing = static_cast<C>(args.smoothing), each_class = smoothing / static_cast<C>(n);
-  for (index r = 0; r < args.rows; ++r) {
+  C smoothing = static_cast<C>(args.smoothing), each_class = smoothing / static_cast<C>(n);
+  C spread = smoothing * static_cast<C>(args.weight_mean);
+
+  C factor(index r) const { return static_cast<const C*>(args.g)[r * args.g_step] * static_cast<C>(args.scale); }
+  C weight_of(index y) const { return weight == nullptr ? C(1) : weight[y]; }
+  S* out(index r) const { return static_cast<S*>(args.out) + r * n; }
+
+  // All classes but the label; returns the label's log p.
+  MLEXT_INLINE C others(index r, index y) const {
     const S* x = static_cast<const S*>(args.logits) + r * n;
-    S* dx = static_cast<S*>(args.out) + r * n;
-    const index y = args.labels[r];
-    if (y < 0) {
-      each<V>(n, [&](index i, auto part) { put(dx + i, V::zero(), part); });
-      continue;
-    }
-    const C k = static_cast<const C*>(args.g)[r * args.g_step] * static_cast<C>(args.scale);
-    const C own = (C(1) - smoothing) * (weight == nullptr ? C(1) : weight[y]);
+    S* dx = out(r);
+    const C k = factor(r);
     const LogSum<C> s = saved_log_sum<C>(args, r);
-    const V factor(k * (own + smoothing * static_cast<C>(args.weight_mean)));
+    const V slope(k * ((C(1) - smoothing) * weight_of(y) + spread));
     if (smoothing == C(0)) {
-      each<V>(n, [&](index i, auto part) { put(dx + i, factor * exp(log_probability(get<V>(x + i, part), s)), part); });
+      each<V>(n, [&](index i, auto part) { put(dx + i, slope * exp(log_probability(get<V>(x + i, part), s)), part); });
     } else {
       const V share(k * each_class);
       each<V>(n, [&](index i, auto part) {
-        put(dx + i, factor * exp(log_probability(get<V>(x + i, part), s)) - share * weight_at<V>(weight, i, part),
-            part);
+        put(dx + i, slope * exp(log_probability(get<V>(x + i, part), s)) - share * weight_at<V>(weight, i, part), part);
       });
     }
-    // The label again: p - 1 by expm1, which is accurate where p is close to 1.
-    const V less = expm1(log_probability(V(element(x + y)), s));
-    V label = V(k * own) * less;
-    if (smoothing != C(0)) {
-      const C w = weight == nullptr ? C(1) : weight[y];
-      label += V(k * smoothing * static_cast<C>(args.weight_mean)) * (less + V(C(1))) - V(k * each_class * w);
+    return (element(x + y) - s.max) - s.tail;
+  }
+
+  // `less` is p[y] - 1.
+  MLEXT_INLINE void label(index r, index y, C less) const {
+    const C k = factor(r), w = weight_of(y);
+    C slope = k * ((C(1) - smoothing) * w) * less;
+    if (smoothing != C(0)) slope += k * spread * (less + C(1)) - k * each_class * w;
+    V(slope).store(out(r) + y, 1);
+  }
+};
+
+// The label again, by expm1, which is accurate where p is close to 1; for as many rows at once as a vector holds.
+template <class S>
+void labels_backward(const CrossEntropyArgs& args) {
+  using Slopes = LabelSlopes<S>;
+  using C = typename Slopes::C;
+  using V = typename Slopes::V;
+  const Slopes slopes{args};
+  for (index first = 0; first < args.rows; first += V::N) {
+    const index rows = args.rows - first < V::N ? args.rows - first : V::N;
+    C less[V::N] = {};
+    for (index r = 0; r < rows; ++r) {
+      const index y = args.labels[first + r];
+      if (y >= 0) {
+        less[r] = slopes.others(first + r, y);
+      } else {
+        each<V>(args.classes, [dx = slopes.out(first + r)](index i, auto part) { put(dx + i, V::zero(), part); });
+      }
     }
-    label.store(dx + y, 1);
+    expm1(V::load(less)).store(less);
+    for (index r = 0; r < rows; ++r) {
+      if (const index y = args.labels[first + r]; y >= 0) slopes.label(first + r, y, less[r]);
+    }
   }
 }
 

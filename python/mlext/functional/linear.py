@@ -84,8 +84,15 @@ def check_activation(name: str, activation: str | None) -> None:
         raise ValueError(f"{name}: argument 'activation': expected None or one of {known}, got {activation!r}")
 
 
-def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, activation: str | None = None) -> Any:
-    """Affine map with an optional activation, ``act(x W^T + b)``, in one kernel.
+def linear(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    activation: str | None = None,
+    *,
+    residual: ArrayLike | None = None,
+) -> Any:
+    """Affine map with an optional residual and activation, ``act(x W^T + b + r)``, in one kernel.
 
     Parameters
     ----------
@@ -97,6 +104,8 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, activ
         Added to every row of the result.
     activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied in the store phase of the product.
+    residual : Tensor or ndarray, shape (..., O), optional
+        Added to the result, in the store phase too, before the activation.
 
     Returns
     -------
@@ -116,30 +125,31 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, activ
     Tensor([[3.5, 0. ]])
     """
     check_activation("linear", activation)
-    if not _C.tracks(x, weight, bias):
-        return _C.linear(x, weight, bias, activation)
-    return _record_linear(keep(x), keep(weight), None if bias is None else keep(bias), activation)
+    if not _C.tracks(x, weight, bias, residual):
+        return _C.linear(x, weight, bias, activation, False, residual)
+    bias, residual = (a if a is None else keep(a) for a in (bias, residual))
+    return _record_linear(keep(x), keep(weight), bias, residual, activation)
 
 
-def _record_linear(x: Any, weight: Any, bias: Any, activation: str | None) -> Any:
+def _record_linear(x: Any, weight: Any, bias: Any, residual: Any, activation: str | None) -> Any:
     through = None
     if activation is None:
-        out = _C.linear(x, weight, bias)
+        out = _C.linear(x, weight, bias, None, False, residual)
         saved: tuple[Any, ...] = (x, weight)
     else:
         slope, before = _ACTIVATIONS[activation]
-        made = _C.linear(x, weight, bias, activation, True) if before else _C.linear(x, weight, bias, activation)
+        made = _C.linear(x, weight, bias, activation, before, residual)
         out, value = made if before else (made, made)
         saved = (x, weight, value)
 
         def through(g: Any) -> Any:
             return slope(value, g)
 
-    return record(out, "linear", (x, weight, bias), _linear_backward(x, weight, through), saved)
+    return record(out, "linear", (x, weight, bias, residual), _linear_backward(x, weight, through), saved)
 
 
 def _linear_backward(x: Any, weight: Any, through: Any) -> tuple[Any, ...]:
-    """Gradients for x, weight and bias; ``through`` takes a gradient back through the activation, once."""
+    """Gradients for x, weight, bias and residual; ``through`` takes a gradient back through the activation, once."""
     cache: list[Any] = []
 
     def inner(g: Any) -> Any:
@@ -153,6 +163,7 @@ def _linear_backward(x: Any, weight: Any, through: Any) -> tuple[Any, ...]:
         lambda g: _C.matmul(inner(g), weight),
         lambda g: _C.linear_weight_gradient(inner(g), x),
         lambda g: _C.sum_to(inner(g), weight.shape[:1]),
+        inner,
     )
 
 

@@ -56,16 +56,20 @@ def quantized_linear(
     x_scale: ArrayLike,
     x_zero: ArrayLike,
     activation: str | None = None,
+    *,
+    out_scale: ArrayLike | None = None,
+    out_zero: ArrayLike | None = None,
 ) -> Any:
     """Linear map of bytes, ``act(scale_o sum_c q(x_c) values_oc + offset_o)``.
 
     ``q(x) = clamp(round(x / x_scale) + x_zero, 0, 255)``, ties to even. A row of ``x`` with a NaN gives a row of NaN.
-    Has no gradient.
+    With ``out_scale`` and ``out_zero`` the result becomes bytes by the same rule, as the next layer wants them. Has no
+    gradient.
 
     Parameters
     ----------
-    x : Tensor or ndarray of float32, shape (..., C)
-        Input.
+    x : Tensor or ndarray of float32 or uint8, shape (..., C)
+        Input; of uint8, it is q(x) already.
     values : Tensor or ndarray of int8, shape (O, C)
         The weight in bytes; up to 3 columns of zeros may follow, to a multiple of 4, which saves a copy per call.
     scale, offset : Tensor or ndarray of float32, shape (O,)
@@ -76,17 +80,20 @@ def quantized_linear(
         The byte that stands for 0.
     activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied in the store phase.
+    out_scale, out_zero : Tensor or ndarray of float32 and of uint8, one element, optional
+        What a step of a byte of the result stands for, and the byte that stands for 0.
 
     Returns
     -------
-    Tensor or ndarray of float32, shape (..., O)
+    Tensor or ndarray of float32, or of uint8 with ``out_scale``, shape (..., O)
 
     Raises
     ------
     TypeError
         If a dtype is another.
     ValueError
-        If a shape does not fit, ``x_scale`` is not positive, or the activation is unknown.
+        If a shape does not fit, a scale is not positive, the activation is unknown, only one of ``out_scale`` and
+        ``out_zero`` is there, or ``x`` has a NaN and the result is to be bytes.
     RuntimeError
         If ``x`` tracks gradients.
 
@@ -107,7 +114,7 @@ def quantized_linear(
     """
     check_activation("quantized_linear", activation)
     refuse_gradient("quantized_linear", x)
-    return _C.quantized_linear(x, values, scale, offset, x_scale, x_zero, activation)
+    return _C.quantized_linear(x, values, scale, offset, x_scale, x_zero, activation, out_scale, out_zero)
 
 
 def refuse_gradient(name: str, x: ArrayLike) -> None:
