@@ -292,6 +292,20 @@ def test_same_bits_for_any_thread_count(level, name):
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", [name for name in RULES if RULES[name].states])
+def test_states_do_not_become_subnormal(level, name, dtype):
+    """Where no gradient comes any more they would decay to numbers that cost 150 cycles each, for ever."""
+    rule, least = RULES[name], np.finfo(dtype).smallest_normal
+    params, step = tensors(random_arrays(0, dtype, [(37,)])), tensor([0], np.int64)
+    states = [[tensor(np.linspace(0.5, 3, 37).astype(dtype) * least)] for _ in range(rule.states)]
+    for _ in range(3):
+        rule.call(params, [tensor(np.zeros(37, dtype))], states, tensor(rule.hyper, np.float64), step)
+    for (state,) in states:
+        values = np.abs(state.numpy())
+        assert ((values == 0) | (values >= least)).all()
+
+
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("count", [0, 1, 120])
 def test_a_list_is_its_entries(level, name, count):

@@ -23,6 +23,8 @@
 //   radam_     m v                         lr beta1 beta2 eps weight_decay
 //   lion_      m                           lr beta1 beta2 weight_decay (decoupled)
 //
+// Subnormal states become 0.
+//
 // A state in brackets is absent when its list is empty, and so is what it is for: momentum, amsgrad, centring.
 #pragma once
 

