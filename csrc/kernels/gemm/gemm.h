@@ -107,9 +107,11 @@ using Scalar = typename ScalarOf<T>::Type;
 // One piece of C in the compute type T (float or double):
 //   out[i, j] = alpha * sum_k a[i, k] b[k, j] + bias[j] + beta * in[i, j], and 0 if that is less and `relu` is set
 // in and out have unit column stride; out may be in; in is not read when beta is 0; bias may be null.
+//
+// k may come in runs of equal length, between which A and B jump: the rows of an image under a filter.
 template <class T>
 struct TileArgs {
-  index rows, cols, k;
+  index rows, cols, k;  // steps of k in a run
   const T* a;
   index a_row, a_col;
   const T* b;
@@ -123,6 +125,9 @@ struct TileArgs {
   bool relu;
   T* packed;           // only for `pack_tile`
   const Ahead* ahead;  // only for `stream_tile`: a list whose last entry counts more rows than there can be
+  index runs = 1;
+  const index* a_jumps = nullptr;  // elements from the end of each run, but the last, to the begin of the next
+  index b_jump = 0;                // the same of B, for all runs
 };
 
 // Moves a finished tile to C, or is C itself: v = tile + beta * in + bias_m; pre = v; c = act(v).

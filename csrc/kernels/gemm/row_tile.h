@@ -110,31 +110,38 @@ template <class T, int R, int V, Panel kPanel>
 void row_tile(const TileArgs<T>& g) {
   using Group = typename MakeLanes<kSteps>::Type;
   const index last = g.cols - (V - 1) * Vec<T>::N;
-  index groups = (g.k - masked_rows<T, V>(g)) / kSteps;
-  index left = g.k - kSteps * groups;
+  const index all_groups = (g.k - masked_rows<T, V>(g)) / kSteps;
   Vec<T> acc[R][V];
   clear(acc);
   RowPointers<T, R> a(g.a, g.a_row);
   RowPointers<T, kSteps> b(g.b, g.b_row);
   char* packed = nullptr;
   if constexpr (kPanel == Panel::packed_here) packed = reinterpret_cast<char*>(g.packed);
-  if constexpr (kPanel == Panel::streamed) {
-    for (const Ahead* ahead = g.ahead; groups > 0; ++ahead) {
-      const char* line = static_cast<const char*>(ahead->begin);
-      const index step = ahead->step;
-      index some = ahead->count < groups ? ahead->count : groups;
-      groups -= some;
-      for (; some > 0; --some, line += step) {
+  const Ahead* ahead = kPanel == Panel::streamed ? g.ahead : nullptr;
+  for (index run = 0;;) {
+    index groups = all_groups, left = g.k - kSteps * groups;
+    if constexpr (kPanel == Panel::streamed) {
+      while (groups > 0) {
+        const char* line = static_cast<const char*>(ahead->begin);
+        const index step = ahead->step;
+        index some = ahead->count < groups ? ahead->count : groups;
+        groups -= some;
+        for (; some > 0; --some, line += step) {
 #pragma GCC unroll 4
-        for (int i = 0; i < kRowLines<T, V>; ++i) __builtin_prefetch(line + kLine * i, 0, 2);
-        add_steps<T, false, kPanel>(acc, a, b, last, packed, Group{});
+          for (int i = 0; i < kRowLines<T, V>; ++i) __builtin_prefetch(line + kLine * i, 0, 2);
+          add_steps<T, false, kPanel>(acc, a, b, last, packed, Group{});
+        }
+        if (groups > 0) ++ahead;
       }
+    } else {
+      for (; groups > 0; --groups) add_steps<T, false, kPanel>(acc, a, b, last, packed, Group{});
     }
-  } else {
-    for (; groups > 0; --groups) add_steps<T, false, kPanel>(acc, a, b, last, packed, Group{});
+    constexpr Panel kRest = kPanel == Panel::streamed ? Panel::at_hand : kPanel;
+    for (; left > 0; --left) add_steps<T, kReadsInPlace<T>, kRest>(acc, a, b, last, packed, Lanes<0>{});
+    if (++run == g.runs) break;
+    a.advance(g.a_jumps[run - 1] * static_cast<index>(sizeof(T)));
+    b.advance(g.b_jump * static_cast<index>(sizeof(T)));
   }
-  constexpr Panel kRest = kPanel == Panel::streamed ? Panel::at_hand : kPanel;
-  for (; left > 0; --left) add_steps<T, kReadsInPlace<T>, kRest>(acc, a, b, last, packed, Lanes<0>{});
   finish_tile<T, R, V>(g, acc);
 }
 

@@ -174,9 +174,15 @@ void tile(const TileArgs<T>& g) {
     for (int i = 0; i < (R + 7) / 8; ++i) a[i] += step;
     b += b_row;
   };
-  index k = g.k;
-  for (; k > masked; --k, advance()) add_step<T, R, V, false>(acc, at, b, last);
-  for (; k > 0; --k, advance()) add_step<T, R, V, true>(acc, at, b, last);
+  for (index run = 0;;) {
+    index k = g.k;
+    for (; k > masked; --k, advance()) add_step<T, R, V, false>(acc, at, b, last);
+    for (; k > 0; --k, advance()) add_step<T, R, V, true>(acc, at, b, last);
+    if (++run == g.runs) break;
+#pragma GCC unroll 4
+    for (int i = 0; i < (R + 7) / 8; ++i) a[i] += g.a_jumps[run - 1];
+    b += g.b_jump;
+  }
   finish_tile<T, R, V>(g, acc);
 }
 
