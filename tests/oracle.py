@@ -71,3 +71,63 @@ def scatter_add(x, indices, source):
     out = x.copy()
     np.add.at(out, indices, source)
     return out
+
+
+# ---- convolution -----------------------------------------------------------------------------------------------------
+
+
+def taps(x, weight_shape, geometry):
+    """For each tap of a filter, its place in the filter and the pixels of the padded x that it meets."""
+    sh, sw, top, left, bottom, right, dh, dw = geometry
+    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    _, rows, cols, _ = weight_shape
+    height = (padded.shape[1] - dh * (rows - 1) - 1) // sh + 1
+    width = (padded.shape[2] - dw * (cols - 1) - 1) // sw + 1
+    for r in range(rows):
+        for s in range(cols):
+            at = (slice(None), slice(r * dh, r * dh + sh * (height - 1) + 1, sh))
+            yield r, s, padded[(*at, slice(s * dw, s * dw + sw * (width - 1) + 1, sw))]
+
+
+def conv2d(x, w, geometry, groups=1):
+    """The formula, a tap at a time; geometry is strides, padding before and after, and dilations."""
+    total = 0
+    for r, s, pixels in taps(x, w.shape, geometry):
+        n, h, v, _ = pixels.shape
+        split = pixels.reshape(n, h, v, groups, -1)
+        filters = w[:, r, s].reshape(groups, -1, w.shape[3])
+        total = total + np.einsum("nhvgc,goc->nhvgo", split, filters).reshape(n, h, v, -1)
+    return np.asarray(total)
+
+
+def conv2d_weight_gradient(g, x, shape, geometry, groups):
+    """Of the filters."""
+    out = np.zeros(shape, g.dtype)
+    for r, s, pixels in taps(x, shape, geometry):
+        split = pixels.reshape(*pixels.shape[:3], groups, -1)
+        slopes = g.reshape(*g.shape[:3], groups, -1)
+        out[:, r, s] = np.einsum("nhvgo,nhvgc->goc", slopes, split).reshape(shape[0], shape[3])
+    return out
+
+
+def conv2d_input_gradient(g, w, shape, geometry, groups):
+    """Of x."""
+    sh, sw, top, left, bottom, right, dh, dw = geometry
+    padded = np.zeros((shape[0], shape[1] + top + bottom, shape[2] + left + right, shape[3]), g.dtype)
+    slopes = g.reshape(*g.shape[:3], groups, -1)
+    for r in range(w.shape[1]):
+        for s in range(w.shape[2]):
+            filters = w[:, r, s].reshape(groups, -1, w.shape[3])
+            part = np.einsum("nhvgo,goc->nhvgc", slopes, filters).reshape(*g.shape[:3], -1)
+            rows = slice(r * dh, r * dh + sh * (g.shape[1] - 1) + 1, sh)
+            padded[:, rows, s * dw : s * dw + sw * (g.shape[2] - 1) + 1 : sw] += part
+    return padded[:, top : top + shape[1], left : left + shape[2]]
+
+
+def conv_transpose2d(x, w, shape, geometry, groups=1):
+    """The gradient as a layer."""
+    return conv2d_input_gradient(x, w, shape, geometry, groups)
+
+
+def silu(x):
+    return x * sigmoid(x)

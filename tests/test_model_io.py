@@ -52,6 +52,9 @@ def test_a_model_comes_back_whole(tmp_path):
 def test_every_layer_describes_itself(name, tmp_path):
     examples = {
         "Linear": (3, 2),
+        "Conv1d": (3, 2, 3),
+        "Conv2d": (3, 2, (3, 2), 1, ((1, 0), (0, 2))),
+        "ConvTranspose2d": (3, 2, 3, 2),
         "QuantizedLinear": (3, 2),
         "WeightOnlyLinear": (70, 2, 4, 32),
         "Bilinear": (2, 3, 4),

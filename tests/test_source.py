@@ -51,6 +51,10 @@ def family(path: Path) -> str:
     return path.relative_to(CSRC / "kernels").parts[0]
 
 
+# Families made of the parts of others.
+STANDS_ON = {"conv": ["gemm"]}
+
+
 def allowed_includes(path: Path) -> str:
     """What a file may include by name, as a pattern; this is the table of docs/design.md."""
     core, simd = r"core/\w+\.h", r"simd/\w+\.h"
@@ -63,9 +67,9 @@ def allowed_includes(path: Path) -> str:
         return rf"{simd}|core/types\.h"
     if top == "bind":
         return rf"bind/\w+\.h|{core}|{any_family}"
-    own = rf"kernels/{family(path)}/\w+\.h"
+    own = rf"kernels/(?:{'|'.join([family(path), *STANDS_ON.get(family(path), [])])})/\w+\.h"
     if path == CSRC / "kernels" / family(path) / f"{family(path)}.h":
-        return r"core/types\.h"
+        return r"core/types\.h" + "".join(rf"|kernels/{other}/{other}\.h" for other in STANDS_ON.get(family(path), []))
     if path.name.endswith(".simd.cpp"):
         return rf"{simd}|{own}|core/types\.h"
     if path.name.endswith(".bind.cpp"):

@@ -150,6 +150,53 @@ def clip_backward(v: Any, g: Any = ..., low: Any = ..., high: Any = ..., /) -> A
 def clip_by_norm_(grads: Any, max_norm: Any = ..., /) -> Any: ...
 def clip_by_value_(grads: Any, limit: Any = ..., /) -> None: ...
 def concat(arrays: Any, axis: Any = ..., /) -> Any: ...
+def conv1d(
+    x: Any,
+    weight: Any = ...,
+    bias: Any = ...,
+    geometry: Any = ...,
+    groups: Any = ...,
+    activation: Any = ...,
+    want_pre: Any = ...,
+    residual: Any = ...,
+    /,
+) -> Any: ...
+def conv2d(
+    x: Any,
+    weight: Any = ...,
+    bias: Any = ...,
+    geometry: Any = ...,
+    groups: Any = ...,
+    activation: Any = ...,
+    want_pre: Any = ...,
+    residual: Any = ...,
+    /,
+) -> Any: ...
+def conv2d_input_gradient(
+    g: Any,
+    weight: Any = ...,
+    x_shape: Any = ...,
+    geometry: Any = ...,
+    groups: Any = ...,
+    bias: Any = ...,
+    activation: Any = ...,
+    want_pre: Any = ...,
+    /,
+) -> Any: ...
+def conv2d_weight_gradient(
+    g: Any, x: Any = ..., weight_shape: Any = ..., geometry: Any = ..., groups: Any = ..., /
+) -> Any: ...
+def conv_transpose2d(
+    g: Any,
+    weight: Any = ...,
+    x_shape: Any = ...,
+    geometry: Any = ...,
+    groups: Any = ...,
+    bias: Any = ...,
+    activation: Any = ...,
+    want_pre: Any = ...,
+    /,
+) -> Any: ...
 def copy_(out: Any, source: Any = ..., /) -> None: ...
 def cos(x: Any, /) -> Any: ...
 def cross_entropy(

@@ -41,6 +41,14 @@ LAYERS = [
         for name in ("relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu")
     ],
     ("Bilinear", lambda dtype: nn.Bilinear(3, 4, 2, dtype=dtype, rng=1), [(6, 3), (6, 4)]),
+    ("Conv2d", lambda dtype: nn.Conv2d(3, 4, (3, 2), 2, 1, dtype=dtype, rng=1), [(2, 5, 6, 3)]),
+    (
+        "Conv2d, groups",
+        lambda dtype: nn.Conv2d(4, 6, 3, padding="same", groups=2, bias=False, activation="relu", dtype=dtype, rng=1),
+        [(2, 5, 6, 4)],
+    ),
+    ("Conv1d", lambda dtype: nn.Conv1d(3, 4, 3, 2, 1, dilation=2, dtype=dtype, rng=1), [(2, 9, 3)]),
+    ("ConvTranspose2d", lambda dtype: nn.ConvTranspose2d(3, 4, 3, 2, 1, 1, dtype=dtype, rng=1), [(2, 4, 3, 3)]),
     ("PReLU", lambda dtype: nn.PReLU(dtype=dtype), [(4, 5)]),
     ("PReLU, per channel", lambda dtype: nn.PReLU(5, 0.1, dtype=dtype), [(4, 5)]),
     ("Flatten", lambda dtype: nn.Flatten(), [(2, 3, 4)]),

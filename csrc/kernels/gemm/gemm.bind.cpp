@@ -3,6 +3,7 @@
 #include <optional>
 #include <string_view>
 
+#include "bind/activated.h"
 #include "bind/door.h"
 #include "bind/families.h"
 #include "kernels/gemm/explain.h"
@@ -12,40 +13,10 @@
 namespace mlext {
 namespace {
 
-struct Linear {
-  Array y;
-  std::optional<Array> pre;
-};
-
-}  // namespace
-
-namespace detail {
-
-// y alone, or (y, pre) if the value before the activation was wanted.
-PyObject* give(const Call& call, Linear&& result) {
-  if (!result.pre) return give(call, std::move(result.y));
-  return give(call, std::make_tuple(std::move(result.y), std::move(*result.pre)));
-}
-
-}  // namespace detail
-
-namespace {
-
-Activation parse_activation(const char* op, std::optional<std::string_view> name) {
-  if (!name) return Activation::none;
-#define MLEXT_CASE(known) \
-  if (Activation::known != Activation::none && *name == #known) return Activation::known;
-  MLEXT_ACTIVATIONS(MLEXT_CASE)
-#undef MLEXT_CASE
-  refuse(op, "activation", "None, 'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh' or 'silu'", "'", *name, "'");
-}
-
-Linear linear_door(const Array& x, const Array& weight, const Array* bias, std::optional<std::string_view> activation,
-                   std::optional<bool> want_pre, const Array* residual) {
-  Linear result;
-  if (want_pre.value_or(false)) result.pre.emplace();
-  result.y =
-      linear(x, weight, bias, residual, parse_activation("linear", activation), result.pre ? &*result.pre : nullptr);
+Activated linear_door(const Array& x, const Array& weight, const Array* bias,
+                      std::optional<std::string_view> activation, std::optional<bool> want_pre, const Array* residual) {
+  Activated result(want_pre);
+  result.y = linear(x, weight, bias, residual, parse_activation("linear", activation), result.before());
   return result;
 }
 

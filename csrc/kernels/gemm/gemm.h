@@ -127,7 +127,7 @@ struct TileArgs {
   const Ahead* ahead;  // only for `stream_tile`: a list whose last entry counts more rows than there can be
   index runs = 1;
   const index* a_jumps = nullptr;  // elements from the end of each run, but the last, to the begin of the next
-  index b_jump = 0;                // the same of B, for all runs
+  const index* b_jumps = nullptr;  // the same of B; null: it goes on
 };
 
 // Moves a finished tile to C, or is C itself: v = tile + beta * in + bias_m; pre = v; c = act(v).

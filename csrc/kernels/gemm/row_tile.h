@@ -140,7 +140,7 @@ void row_tile(const TileArgs<T>& g) {
     for (; left > 0; --left) add_steps<T, kReadsInPlace<T>, kRest>(acc, a, b, last, packed, Lanes<0>{});
     if (++run == g.runs) break;
     a.advance(g.a_jumps[run - 1] * static_cast<index>(sizeof(T)));
-    b.advance(g.b_jump * static_cast<index>(sizeof(T)));
+    if (g.b_jumps != nullptr) b.advance(g.b_jumps[run - 1] * static_cast<index>(sizeof(T)));
   }
   finish_tile<T, R, V>(g, acc);
 }

@@ -181,7 +181,7 @@ void tile(const TileArgs<T>& g) {
     if (++run == g.runs) break;
 #pragma GCC unroll 4
     for (int i = 0; i < (R + 7) / 8; ++i) a[i] += g.a_jumps[run - 1];
-    b += g.b_jump;
+    if (g.b_jumps != nullptr) b += g.b_jumps[run - 1];
   }
   finish_tile<T, R, V>(g, acc);
 }

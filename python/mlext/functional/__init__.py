@@ -68,6 +68,7 @@ from mlext.functional.arithmetic import (
     sub,
     where,
 )
+from mlext.functional.convolution import conv1d, conv2d, conv_transpose2d
 from mlext.functional.indexing import getitem, setitem
 from mlext.functional.linear import bilinear, embedding, linear, matmul
 from mlext.functional.quantized import matmul_integer, quantized_linear, weight_only_linear
@@ -130,6 +131,9 @@ __all__ = [
     "celu",
     "clip",
     "concat",
+    "conv1d",
+    "conv2d",
+    "conv_transpose2d",
     "cos",
     "cumsum",
     "div",

@@ -6,6 +6,7 @@ from typing import Any
 
 from mlext import _C
 from mlext.functional._common import ArrayLike, keep, operation, record, swap_last, unbroadcast
+from mlext.functional._fused import Fused, check_activation
 
 
 @operation(_C.matmul)
@@ -66,24 +67,6 @@ def _to_right(g: Any, a: Any, b: Any) -> Any:
     return unbroadcast(full, b)
 
 
-# activation: (kernel for g, needs the value before the activation rather than after it)
-_ACTIVATIONS: dict[str, tuple[Any, bool]] = {
-    "relu": (_C.relu_backward, False),
-    "sigmoid": (_C.sigmoid_backward, False),
-    "tanh": (_C.tanh_backward, False),
-    "gelu": (_C.gelu_backward, True),
-    "gelu_tanh": (_C.gelu_tanh_backward, True),
-    "silu": (_C.silu_backward, True),
-}
-
-
-def check_activation(name: str, activation: str | None) -> None:
-    """Raise if there is no such activation."""
-    if activation is not None and activation not in _ACTIVATIONS:
-        known = sorted(_ACTIVATIONS)
-        raise ValueError(f"{name}: argument 'activation': expected None or one of {known}, got {activation!r}")
-
-
 def linear(
     x: ArrayLike,
     weight: ArrayLike,
@@ -132,39 +115,15 @@ def linear(
 
 
 def _record_linear(x: Any, weight: Any, bias: Any, residual: Any, activation: str | None) -> Any:
-    through = None
-    if activation is None:
-        out = _C.linear(x, weight, bias, None, False, residual)
-        saved: tuple[Any, ...] = (x, weight)
-    else:
-        slope, before = _ACTIVATIONS[activation]
-        made = _C.linear(x, weight, bias, activation, before, residual)
-        out, value = made if before else (made, made)
-        saved = (x, weight, value)
-
-        def through(g: Any) -> Any:
-            return slope(value, g)
-
-    return record(out, "linear", (x, weight, bias, residual), _linear_backward(x, weight, through), saved)
-
-
-def _linear_backward(x: Any, weight: Any, through: Any) -> tuple[Any, ...]:
-    """Gradients for x, weight, bias and residual; ``through`` takes a gradient back through the activation, once."""
-    cache: list[Any] = []
-
-    def inner(g: Any) -> Any:
-        if through is None:
-            return g
-        if not cache or cache[0] is not g:
-            cache[:] = [g, through(g)]
-        return cache[1]
-
-    return (
+    fused = Fused(lambda act, before: _C.linear(x, weight, bias, act, before, residual), activation)
+    inner = fused.inner
+    backward = (
         lambda g: _C.matmul(inner(g), weight),
         lambda g: _C.linear_weight_gradient(inner(g), x),
         lambda g: _C.sum_to(inner(g), weight.shape[:1]),
         inner,
     )
+    return record(fused.out, "linear", (x, weight, bias, residual), backward, (x, weight, *fused.saved))
 
 
 def bilinear(x1: ArrayLike, x2: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlext import _C
 from mlext.functional._common import ArrayLike
-from mlext.functional.linear import check_activation
+from mlext.functional._fused import check_activation
 
 
 def matmul_integer(a: ArrayLike, b: ArrayLike) -> Any:

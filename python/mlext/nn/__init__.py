@@ -26,6 +26,7 @@ from mlext.nn.activation import (
 )
 from mlext.nn.basic import Dropout, Flatten, Identity, Lambda, Residual
 from mlext.nn.container import ModuleDict, ModuleList, Sequential
+from mlext.nn.conv import Conv1d, Conv2d, ConvTranspose2d
 from mlext.nn.embedding import Embedding
 from mlext.nn.linear import Bilinear, Linear
 from mlext.nn.module import Module
@@ -39,6 +40,9 @@ __all__ = [
     "SELU",
     "Activation",
     "Bilinear",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose2d",
     "Dropout",
     "Embedding",
     "Flatten",

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlext import dtypes
 from mlext import functional as F
-from mlext.functional.linear import check_activation
+from mlext.functional._fused import check_activation
 from mlext.nn._door import positive_int
 from mlext.nn.module import Module
 from mlext.random import Generator, resolve

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlext import functional as F
-from mlext.functional.linear import check_activation
+from mlext.functional._fused import check_activation
 from mlext.nn._door import positive_int
 from mlext.nn._rounding import input_step, pack_nibbles, quantize_rows, quantize_rows_to_4_bits
 from mlext.nn.linear import Linear, sizes_text

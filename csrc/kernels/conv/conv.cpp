@@ -1,0 +1,254 @@
+// Convolution over arrays: checked, described as correlations, launched.
+#include "kernels/conv/conv.h"
+
+#include <numeric>
+#include <utility>
+
+#include "core/array.h"
+#include "core/dtype.h"
+#include "core/launch.h"
+#include "core/packs.h"
+#include "kernels/conv/correlate.h"
+#include "kernels/conv/filter_gradient.h"
+#include "kernels/elementwise/elementwise.h"
+
+namespace mlext {
+
+namespace {
+
+using conv_detail::Axis;
+using conv_detail::Correlation;
+
+// Rows or columns of y; at most 0 if the filter is larger than the padded image.
+index places(index in, index taps, const ConvAxis& axis) {
+  const index room = in + axis.before + axis.after - axis.dilation * (taps - 1) - 1;
+  return room < 0 ? 0 : room / axis.stride + 1;
+}
+
+// Sizes beyond this are refused before they can overflow.
+constexpr index kLargest = index{1} << 40;
+
+void check_axis(const char* op, const char* what, index in, index taps, const ConvAxis& axis) {
+  if (axis.before > kLargest || axis.after > kLargest || axis.dilation > kLargest / std::max<index>(taps, 1))
+    refuse(op, axis.dilation > kLargest / std::max<index>(taps, 1) ? "dilation" : "padding",
+           "a size that fits into memory", std::max(std::max(axis.before, axis.after), axis.dilation));
+  if (taps < 1) refuse(op, "weight", text("at least one ", what, " in a filter"), taps);
+  if (places(in, taps, axis) < 1) {
+    refuse(op, "weight",
+           text("a filter of at most ", in + axis.before + axis.after, " ", what, "s, those of the padded image"),
+           axis.dilation * (taps - 1) + 1, axis.dilation > 1 ? " with dilation" : "");
+  }
+}
+
+void check_geometry(const char* op, const Dims& x, const Dims& weight, const ConvOptions& o) {
+  if (o.groups < 1 || x[3] % o.groups != 0)
+    refuse(op, "groups", text("a positive number that divides the ", x[3], " channels of x"), o.groups);
+  if (weight.rank != 4 || weight[3] != x[3] / o.groups) {
+    refuse(op, "weight", text("shape (O, R, S, ", x[3] / o.groups, ") for x of shape ", x, " and groups=", o.groups),
+           weight);
+  }
+  if (weight[0] % o.groups != 0)
+    refuse(op, "groups", text("a number that divides the ", weight[0], " outputs of weight"), o.groups);
+  check_axis(op, "row", x[1], weight[1], o.rows);
+  check_axis(op, "column", x[2], weight[2], o.cols);
+}
+
+Dims output_shape(const Dims& x, const Dims& weight, const ConvOptions& o) {
+  return {x[0], places(x[1], weight[1], o.rows), places(x[2], weight[2], o.cols), weight[0]};
+}
+
+void check_images(const char* op, const char* name, const Array& x) {
+  require_floating(op, name, x);
+  if (x.rank() != 4) refuse(op, name, "4 dimensions (N, H, W, C)", "shape ", x.shape);
+}
+
+// Kernels take any strides but that of channels.
+Array with_channels_last(const Array& x) { return x.strides[x.rank() - 1] == 1 || x.size() == 0 ? x : dense(x); }
+
+Work work_of(const Dims& y, const Dims& weight, const Array& a, const Array& b, index c_bytes) {
+  const double per_pixel = static_cast<double>(weight.count());
+  return {2 * static_cast<double>(y[0] * y[1] * y[2]) * per_pixel,
+          static_cast<double>(a.nbytes() + b.nbytes() + c_bytes)};
+}
+
+// y = correlation of x with the filter, as conv() defines it; the memory of x, weight and y is filled in by the caller.
+Correlation describe(const Array& x, const Dims& weight, const Dims& y, const ConvOptions& o) {
+  const index k = weight[1] * weight[2] * weight[3], outputs = weight[0] / o.groups;
+  Correlation c;
+  c.product.device = x.device;
+  c.product.dtype = c.product.out_dtype = x.dtype;
+  c.product.m = y[0] * y[1] * y[2];
+  c.product.n = outputs;
+  c.product.k = k;
+  c.product.b_row = 1;
+  c.product.b_col = k;
+  c.product.c_row = y[3];
+  c.rows = {x.shape[1],    y[1],         weight[1],   o.rows.stride,        o.rows.dilation,
+            o.rows.before, x.strides[1], y[2] * y[3], weight[2] * weight[3]};
+  c.cols = {x.shape[2], y[2], weight[2], o.cols.stride, o.cols.dilation, o.cols.before, x.strides[2], y[3], weight[3]};
+  c.images = y[0];
+  c.channels = weight[3];
+  c.groups = o.groups;
+  c.x_image = x.strides[0];
+  c.y_image = y[1] * y[2] * y[3];
+  c.x_group = weight[3];
+  c.y_group = outputs;
+  c.w_group = outputs * k;
+  return c;
+}
+
+// The part of an input gradient, or of its rows or columns, whose pixels leave one residue by the stride: they meet every
+// stride / gcd(stride, dilation)-th tap, the last one first.
+struct Residue {
+  Axis axis;
+  index x_first;  // pixel of the gradient
+  index w_first;  // tap
+};
+
+Residue residue_of(const Axis& forward, index residue) {
+  const index shared = std::gcd(forward.stride, forward.dilation);
+  const index tap_step = forward.stride / shared, pixel_step = forward.dilation / shared;
+  // Taps r with (residue + before - r dilation) divisible by stride.
+  index first = 0;
+  while (first < tap_step && (residue + forward.before - first * forward.dilation) % forward.stride != 0) ++first;
+  const index taps = first < std::min(tap_step, forward.taps) ? (forward.taps - 1 - first) / tap_step + 1 : 0;
+  const index last = first + (taps - 1) * tap_step;
+  const index pixels = residue < forward.in ? (forward.in - 1 - residue) / forward.stride + 1 : 0;
+  // Pixel j of this residue meets tap `last` at pixel j + (residue + before - last dilation) / stride of g.
+  const index at = taps > 0 ? (residue + forward.before - last * forward.dilation) / forward.stride : 0;
+  return {{forward.out, pixels, taps, 1, pixel_step, -at, forward.y_step, forward.stride * forward.x_step,
+           -tap_step * forward.w_step},
+          residue,
+          taps > 0 ? last : 0};
+}
+
+// gx of one residue of rows and one of columns, from g, as a correlation with the filter turned around.
+Correlation turned(const Correlation& f, const Residue& rows, const Residue& cols, index dtype_size) {
+  Correlation c = f;
+  c.product.n = f.channels;
+  c.product.k = rows.axis.taps * cols.axis.taps * f.product.n;
+  c.product.m = f.images * rows.axis.out * cols.axis.out;
+  c.product.b_row = f.product.b_col;
+  c.product.b_col = 1;
+  c.product.c_row = cols.axis.y_step;
+  c.rows = rows.axis;
+  c.cols = cols.axis;
+  c.channels = f.product.n;
+  std::swap(c.x_image, c.y_image);
+  std::swap(c.x_group, c.y_group);
+  const auto shifted = [&](const void* data, index elements) {
+    return static_cast<const char*>(data) + elements * dtype_size;
+  };
+  c.product.b = shifted(f.product.b, rows.w_first * f.rows.w_step + cols.w_first * f.cols.w_step);
+  const index to = rows.x_first * f.rows.x_step + cols.x_first * f.cols.x_step;
+  c.product.a = f.product.c;
+  c.product.c = const_cast<char*>(shifted(f.product.a, to));
+  if (f.product.pre != nullptr) c.product.pre = const_cast<char*>(shifted(f.product.pre, to));
+  if (c.product.k == 0) {  // pixels that no tap meets: one tap of no channels
+    c.channels = 0;
+    c.rows.taps = c.cols.taps = 1;
+    c.rows.before = c.cols.before = 0;
+    c.rows.in = c.rows.out;
+    c.cols.in = c.cols.out;
+  }
+  return c;
+}
+
+// f describes the forward correlation, with the gradients in place of x and y.
+void run_input_gradient(const Correlation& f) {
+  const index size = item_size(f.product.dtype);
+  for (index i = 0; i < std::min(f.rows.stride, f.rows.in); ++i) {
+    const Residue rows = residue_of(f.rows, i);
+    for (index j = 0; j < std::min(f.cols.stride, f.cols.in); ++j) {
+      poll_interrupt();
+      conv_detail::correlate(turned(f, rows, residue_of(f.cols, j), size));
+    }
+  }
+}
+
+}  // namespace
+
+Array conv(const char* op, const Array& x, const Array& weight, const Array* bias, const Array* residual,
+           const ConvOptions& options, Activation activation, Array* pre) {
+  check_images(op, "x", x);
+  require_same_dtype(op, "weight", weight, "x", x);
+  check_geometry(op, x.shape, weight.shape, options);
+  const Dims shape = output_shape(x.shape, weight.shape, options);
+  if (bias != nullptr) {
+    require_same_dtype(op, "bias", *bias, "x", x);
+    require_shape(op, "bias", *bias, {weight.shape[0]}, " (one per output)");
+  }
+  if (residual != nullptr) {
+    require_same_dtype(op, "residual", *residual, "x", x);
+    require_shape(op, "residual", *residual, shape, " (that of the result)");
+  }
+  Array y = Array::empty(shape, x.dtype, x.device);
+  if (pre != nullptr) *pre = Array::empty(shape, x.dtype, x.device);
+  if (y.size() == 0) return y;
+  const Array images = with_channels_last(x), filter = dense(weight);
+  const Array vector = bias != nullptr ? dense(*bias) : Array(),
+              added = residual != nullptr ? dense(*residual) : Array();
+  Correlation c = describe(images, weight.shape, shape, options);
+  c.product.a = images.data;
+  c.product.b = filter.data;
+  c.product.b_home = pack_home(filter);
+  c.product.c = y.data;
+  c.product.bias_n = vector.data;
+  c.product.residual = added.data;
+  c.product.beta = residual != nullptr;
+  c.product.activation = activation;
+  c.product.pre = pre != nullptr ? pre->data : nullptr;
+  launch(op, work_of(shape, weight.shape, images, filter, y.nbytes()),
+         {&images, &filter, bias != nullptr ? &vector : nullptr, residual != nullptr ? &added : nullptr}, {&y, pre},
+         [c] { conv_detail::correlate(c); });
+  return y;
+}
+
+Array conv_input_gradient(const char* op, const Array& g, const Array& weight, const Dims& x_shape, const Array* bias,
+                          const ConvOptions& options, Activation activation, Array* pre) {
+  check_images(op, "g", g);
+  require_same_dtype(op, "weight", weight, "g", g);
+  if (x_shape.rank != 4) refuse(op, "x_shape", "4 sizes (N, H, W, C)", x_shape);
+  check_geometry(op, x_shape, weight.shape, options);
+  const Dims shape = output_shape(x_shape, weight.shape, options);
+  require_shape(op, "g", g, shape, text(" for x of shape ", x_shape));
+  if (bias != nullptr) {
+    require_same_dtype(op, "bias", *bias, "g", g);
+    require_shape(op, "bias", *bias, {x_shape[3]}, " (one per output)");
+  }
+  Array x = Array::empty(x_shape, g.dtype, g.device);
+  if (pre != nullptr) *pre = Array::empty(x_shape, g.dtype, g.device);
+  if (x.size() == 0) return x;
+  const Array slopes = dense(g), filter = dense(weight), vector = bias != nullptr ? dense(*bias) : Array();
+  Correlation c = describe(x, weight.shape, shape, options);
+  c.product.a = x.data;
+  c.product.b = filter.data;
+  c.product.b_home = pack_home(filter);
+  c.product.c = slopes.data;
+  c.product.bias_n = vector.data;
+  c.product.activation = activation;
+  c.product.pre = pre != nullptr ? pre->data : nullptr;
+  launch(op, work_of(shape, weight.shape, slopes, filter, x.nbytes()),
+         {&slopes, &filter, bias != nullptr ? &vector : nullptr}, {&x, pre}, [c] { run_input_gradient(c); });
+  return x;
+}
+
+Array conv_weight_gradient(const char* op, const Array& g, const Array& x, const Dims& weight_shape,
+                           const ConvOptions& options) {
+  check_images(op, "x", x);
+  require_same_dtype(op, "g", g, "x", x);
+  check_geometry(op, x.shape, weight_shape, options);
+  const Dims shape = output_shape(x.shape, weight_shape, options);
+  require_shape(op, "g", g, shape, text(" for x of shape ", x.shape));
+  Array out = Array::empty(weight_shape, x.dtype, x.device);
+  if (out.size() == 0) return out;
+  const Array images = with_channels_last(x), slopes = dense(g);
+  Correlation c = describe(images, weight_shape, shape, options);
+  c.product.a = images.data;
+  c.product.c = slopes.data;
+  launch(op, work_of(shape, weight_shape, images, slopes, out.nbytes()), {&images, &slopes}, {&out},
+         [c, to = out.data] { conv_detail::filter_gradient(c, to); });
+  return out;
+}
+
+}  // namespace mlext

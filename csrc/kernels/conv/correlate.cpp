@@ -1,0 +1,177 @@
+// The walk over a correlation: tasks, bands of x, blocks of k, panels of the weight, rows of y, tiles.
+#include "kernels/conv/correlate.h"
+
+#include <algorithm>
+
+#include "core/dtype.h"
+#include "core/isa.h"
+#include "core/launch.h"
+#include "core/parallel.h"
+#include "core/scratch.h"
+#include "kernels/conv/band.h"
+#include "kernels/conv/panels.h"
+#include "kernels/gemm/ahead.h"
+
+namespace mlext {
+
+MLEXT_DISPATCH(GemmKernels, gemm_kernels)
+
+namespace conv_detail {
+namespace {
+
+template <class T>
+struct Walk {
+  const GemmTypeKernels<T>& kernels;
+  const Correlation& c;
+  const ConvPlan& plan;
+  const T* panels;
+  const T* bias;  // or null
+
+  // Of the runs of a block: where they begin, from the first tap on, and the jumps between them.
+  struct Block {
+    index run, runs, offset;
+    const index* jumps;
+  };
+
+  void run_task(index task) const {
+    const index panel_tasks = plan.panel_tasks(), row_bands = plan.row_bands(c), bands = plan.bands(c);
+    const index p0 = task % panel_tasks * plan.group, place = task / panel_tasks;
+    const index number = place % bands, image = number / row_bands * plan.images, row = number % row_bands * plan.rows;
+    const Band band{place / bands, image, std::min(plan.images, c.images - image), row,
+                    std::min(plan.rows, c.rows.out - row)};
+    run_band(band, p0, std::min(p0 + plan.group, plan.panels.count));
+  }
+
+ private:
+  index tap_offset(const View<T>& view, index run) const {
+    const index y = plan.joins ? run : run / c.cols.taps, x = plan.joins ? 0 : run % c.cols.taps;
+    return y * c.rows.dilation * view.row + x * c.cols.dilation * view.pixel;
+  }
+
+  void run_band(const Band& band, index p0, index p1) const {
+    const View<T> view = view_of(kernels, c, plan, band);
+    index* jumps = scratch<index>(kSlotJumps, std::max<index>(plan.runs, 1));
+    for (index i = 0; i + 1 < plan.runs; ++i) jumps[i] = tap_offset(view, i + 1) - tap_offset(view, i) - plan.run;
+    index run = 0;
+    do {  // at least once: there may be no taps
+      const Block block{run, std::min(plan.block, plan.runs - run), tap_offset(view, run), jumps + run};
+      for (index panel = p0; panel < p1; ++panel) {
+        poll_interrupt();
+        run_panel(band, view, block, panel);
+      }
+      run += plan.block;
+    } while (run < plan.runs);
+  }
+
+  void run_panel(const Band& band, const View<T>& view, const Block& block, index panel) const {
+    const GemmArgs& g = c.product;
+    const index n0 = plan.column(panel), width = plan.column(panel + 1) - n0, vectors = plan.panels.size(panel);
+    TileArgs<T> tile;
+    tile.cols = std::min(width, g.n - n0);
+    tile.k = block.runs > 0 ? plan.run : 0;
+    tile.runs = std::max<index>(block.runs, 1);
+    tile.a_jumps = block.jumps;
+    tile.a_row = c.cols.stride * view.pixel;
+    tile.a_col = 1;
+    const index begin = Panels<T>{kernels, c, plan}.offset(band.group, block.run, block.runs, panel);
+    tile.b = panels + begin;
+    tile.b_row = width;
+    tile.b_col = 1;
+    tile.alpha = 1;
+    tile.bias = block.run == 0 && bias != nullptr ? bias + band.group * g.n + n0 : nullptr;
+    tile.in_row = tile.out_row = plan.direct ? g.c_row : width;
+    tile.beta = plan.direct ? (block.run == 0 ? static_cast<T>(g.beta) : T(1)) : T(0);
+    const bool last = block.run + block.runs >= plan.runs;
+    tile.relu = last && gemm_detail::ends_in_tile(g);
+    // What comes next: as a rule, the panel behind this one.
+    const T* next = tile.b + block.runs * plan.run * width;
+    const index bytes = width * static_cast<index>(sizeof(T));
+    const Split blocks = Split::of(c.cols.out, kernels.max_rows[vectors - 1]);
+    const index calls = band.images * band.rows * blocks.count, slice = ceil_div(block.runs * plan.run, calls);
+    for (index i = 0; i < band.images; ++i) {
+      for (index y = 0; y < band.rows; ++y) {
+        const T* a = view.data + block.offset + i * view.image + y * c.rows.stride * view.row;
+        for (index part = 0; part < blocks.count; ++part, next += slice * width) {
+          const index x = blocks.begin(part);
+          tile.rows = blocks.size(part);
+          tile.a = a + x * tile.a_row;
+          const index to =
+              (band.image + i) * c.y_image + (band.row + y) * c.rows.y_step + x * g.c_row + band.group * c.y_group + n0;
+          set_out(tile, to, block.run == 0);
+          gemm_detail::AheadList list;
+          list.add(tile.out, tile.out_row * static_cast<index>(sizeof(T)), tile.rows);
+          list.add(next, bytes, slice);
+          tile.ahead = list.end(tile.a);
+          const index missing = kernels.max_rows[vectors - 1] - tile.rows;
+          const bool streams = plan.streams && missing < kTallHeights;
+          (streams ? kernels.stream_tile[vectors - 1][missing] : kernels.row_tile[vectors - 1][tile.rows - 1])(tile);
+          if (last && gemm_detail::has_epilogue(g)) finish(tile, to);
+        }
+      }
+    }
+  }
+
+  void set_out(TileArgs<T>& tile, index to, bool first) const {
+    const GemmArgs& g = c.product;
+    if (!plan.direct) {
+      tile.out = scratch<T>(kSlotTile, kMaxTileRows * kMaxTileVectors * kernels.lanes);
+      tile.in = tile.out;
+      return;
+    }
+    tile.out = static_cast<T*>(g.c) + to;
+    tile.in = first && g.residual != nullptr ? static_cast<const T*>(g.residual) + to : tile.out;
+  }
+
+  void finish(const TileArgs<T>& tile, index to) const {
+    const GemmArgs& g = c.product;
+    gemm_detail::Outputs outputs = gemm_detail::outputs_of(g);
+    outputs.move(g.out_dtype, to);
+    FinishArgs<T> f = gemm_detail::finish_args<T>(g, outputs, nullptr, 0, 0);
+    f.rows = tile.rows;
+    f.cols = tile.cols;
+    f.tile = tile.out;
+    f.tile_row = tile.out_row;
+    if (!plan.direct) f.beta = static_cast<T>(g.beta);
+    kernels.finish(f);
+  }
+};
+
+template <class T>
+void run(const GemmTypeKernels<T>& kernels, const Correlation& c) {
+  const GemmArgs& g = c.product;
+  ConvPlan plan = make_plan(kernels, c);
+  spread_over_threads(plan, c);
+  BufferRef kept;
+  const T* panels = panels_of(Panels<T>{kernels, c, plan}, kept);
+  const T* bias = static_cast<const T*>(g.bias_n);
+  if (bias != nullptr && gemm_detail::is_converted(g.dtype)) {
+    const index n = g.n * c.groups;
+    T* wide = scratch<T>(gemm_detail::kSlotBias, ceil_div(n, kernels.lanes) * kernels.lanes);
+    kernels.pack_b(g.dtype, g.bias_n, 0, 1, 1, n, wide, 0);
+    bias = wide;
+  }
+  const Walk<T> walk{kernels, c, plan, panels, bias};
+  const index tasks = c.groups * plan.bands(c) * plan.panel_tasks();
+  const double work = flops(c) / gemm_detail::kParallelFlops;
+  const index grain = work < 1 ? tasks : static_cast<index>(static_cast<double>(tasks) / (4 * work)) + 1;
+  parallel_for(tasks, grain, [&](index begin, index end) {
+    for (index task = begin; task < end; ++task) walk.run_task(task);
+  });
+}
+
+}  // namespace
+
+void correlate(const Correlation& c) {
+  if (c.images == 0 || c.rows.out == 0 || c.cols.out == 0 || c.product.n == 0 || c.groups == 0) return;
+  if (is_product(c)) {
+    GemmArgs g = c.product;
+    g.m = c.images * c.rows.out * c.cols.out;
+    g.a_row = c.cols.x_step;
+    return gemm(g);
+  }
+  const GemmKernels& kernels = gemm_kernels(c.product.device);
+  c.product.dtype == DType::float64 ? run(kernels.f64, c) : run(kernels.f32, c);
+}
+
+}  // namespace conv_detail
+}  // namespace mlext
