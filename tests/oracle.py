@@ -131,3 +131,17 @@ def conv_transpose2d(x, w, shape, geometry, groups=1):
 
 def silu(x):
     return x * sigmoid(x)
+
+
+def pool2d(x, function, size, stride, padding):
+    """A reduction of each window, clipped to the image."""
+    pair = [v if isinstance(v, tuple) else (v, v) for v in (size, stride, padding)]
+    starts = [
+        [i * pair[1][a] - pair[2][a] for i in range((x.shape[1 + a] + 2 * pair[2][a] - pair[0][a]) // pair[1][a] + 1)]
+        for a in (0, 1)
+    ]
+    rows = []
+    for p in starts[0]:
+        part = x[:, max(p, 0) : p + pair[0][0]]
+        rows.append([function(part[:, :, max(q, 0) : q + pair[0][1]], axis=(1, 2)) for q in starts[1]])
+    return np.stack([np.stack(row, axis=1) for row in rows], axis=1)

@@ -53,6 +53,12 @@ def test_every_layer_describes_itself(name, tmp_path):
     examples = {
         "Linear": (3, 2),
         "Conv1d": (3, 2, 3),
+        "AdaptiveAvgPool2d": (2,),
+        "AdaptiveMaxPool2d": ((2, 3),),
+        "AvgPool1d": (2,),
+        "AvgPool2d": (2,),
+        "MaxPool1d": (2,),
+        "MaxPool2d": (2,),
         "Conv2d": (3, 2, (3, 2), 1, ((1, 0), (0, 2))),
         "ConvTranspose2d": (3, 2, 3, 2),
         "QuantizedLinear": (3, 2),

@@ -263,6 +263,29 @@ PRODUCTS = [
         ulps=256,
     ),
     Case(
+        "max_pool2d", lambda x: F.max_pool2d(x, 3, 2, 1), lambda x: oracle.pool2d(x, np.max, 3, 2, 1), ((2, 5, 6, 3),)
+    ),
+    Case(
+        "max_pool1d",
+        lambda x: F.max_pool1d(x, 2),
+        lambda x: oracle.pool2d(x[:, None], np.max, (1, 2), (1, 2), 0)[:, 0],
+        ((2, 7, 3),),
+    ),
+    Case(
+        "avg_pool2d",
+        lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+        lambda x: oracle.pool2d(x, np.mean, 3, 2, 1),
+        ((2, 5, 6, 3),),
+    ),
+    Case(
+        "avg_pool1d",
+        lambda x: F.avg_pool1d(x, 3, 1),
+        lambda x: oracle.pool2d(x[:, None], np.mean, (1, 3), 1, 0)[:, 0],
+        ((2, 7, 3),),
+    ),
+    Case("global_avg_pool2d", F.global_avg_pool2d, lambda x: x.mean(axis=(1, 2)), ((2, 5, 6, 3),)),
+    Case("global_max_pool2d", F.global_max_pool2d, lambda x: x.max(axis=(1, 2)), ((2, 5, 6, 3),)),
+    Case(
         "linear_residual",
         lambda x, w, b, r: F.linear(x, w, b, "relu", residual=r),
         lambda x, w, b, r: np.maximum(_linear(x, w, b) + r, 0),

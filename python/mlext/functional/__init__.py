@@ -71,6 +71,16 @@ from mlext.functional.arithmetic import (
 from mlext.functional.convolution import conv1d, conv2d, conv_transpose2d
 from mlext.functional.indexing import getitem, setitem
 from mlext.functional.linear import bilinear, embedding, linear, matmul
+from mlext.functional.pooling import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    global_avg_pool2d,
+    global_max_pool2d,
+    max_pool1d,
+    max_pool2d,
+)
 from mlext.functional.quantized import matmul_integer, quantized_linear, weight_only_linear
 from mlext.functional.random import dropout
 from mlext.functional.reduction import (
@@ -119,12 +129,16 @@ from mlext.functional.softmax import log_softmax, softmax
 
 __all__ = [
     "abs",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
     "add",
     "all",
     "any",
     "argmax",
     "argmin",
     "astype",
+    "avg_pool1d",
+    "avg_pool2d",
     "bilinear",
     "broadcast_to",
     "ceil",
@@ -153,6 +167,8 @@ __all__ = [
     "ge",
     "gelu",
     "getitem",
+    "global_avg_pool2d",
+    "global_max_pool2d",
     "gt",
     "hard_sigmoid",
     "hard_swish",
@@ -176,6 +192,8 @@ __all__ = [
     "matmul",
     "matmul_integer",
     "max",
+    "max_pool1d",
+    "max_pool2d",
     "maximum",
     "mean",
     "min",

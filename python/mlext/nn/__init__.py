@@ -30,22 +30,37 @@ from mlext.nn.conv import Conv1d, Conv2d, ConvTranspose2d
 from mlext.nn.embedding import Embedding
 from mlext.nn.linear import Bilinear, Linear
 from mlext.nn.module import Module
+from mlext.nn.pooling import (
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    GlobalAvgPool2d,
+    GlobalMaxPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
 from mlext.tensor import Parameter
 
 __all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "SELU",
     "Activation",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
     "Bilinear",
+    "CELU",
     "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
     "Dropout",
+    "ELU",
     "Embedding",
     "Flatten",
+    "GELU",
+    "GlobalAvgPool2d",
+    "GlobalMaxPool2d",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
@@ -55,6 +70,8 @@ __all__ = [
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
+    "MaxPool1d",
+    "MaxPool2d",
     "Mish",
     "Module",
     "ModuleDict",
@@ -65,6 +82,7 @@ __all__ = [
     "ReLU",
     "ReLU6",
     "Residual",
+    "SELU",
     "Sequential",
     "SiLU",
     "Sigmoid",

@@ -1,0 +1,134 @@
+// The bodies: a vector of channels at a time, window after window.
+#include "kernels/pool/pool.h"
+
+#include "simd/vec.h"
+
+namespace mlext::MLEXT_LEVEL {
+namespace {
+
+template <class S>
+struct Compute {
+  using Type = float;
+};
+template <>
+struct Compute<double> {
+  using Type = double;
+};
+
+// f(c, lanes): whole vectors first.
+template <class V, class F>
+MLEXT_INLINE void each_vector(index begin, index end, F f) {
+  index c = begin;
+  for (; c + V::N <= end; c += V::N) f(c, index{V::N});
+  if (c < end) f(c, end - c);
+}
+
+template <PoolKind kKind, class V>
+MLEXT_INLINE V joined(V a, V x) {
+  return kKind == PoolKind::max ? max_nan(a, x) : a + x;
+}
+
+// Four vectors at a time, so that the latency of one hides behind the others.
+template <PoolKind kKind, class S>
+void forward(const PoolArgs& g) {
+  using C = typename Compute<S>::Type;
+  using V = Vec<C>;
+  constexpr index kTogether = 4;
+  const index channels = g.channels, row = g.cols.in * channels;
+  for (index p = g.first; p < g.last; ++p) {
+    for (index q = 0; q < g.cols.out; ++q) {
+      const index r0 = g.rows.begin[p], r1 = g.rows.end[p], s0 = g.cols.begin[q], s1 = g.cols.end[q];
+      const S* window = static_cast<const S*>(g.x) + r0 * row + s0 * channels;
+      S* y = static_cast<S*>(g.out) + (p * g.cols.out + q) * channels;
+      const bool empty = r0 >= r1 || s0 >= s1;
+      const V start = kKind == PoolKind::max ? V(-static_cast<C>(__builtin_inf())) : V::zero();
+      const V scale(kKind == PoolKind::max ? C(1) : C(1) / static_cast<C>(g.rows.counts[p] * g.cols.counts[q]));
+      const auto finish = [&](V v) { return kKind == PoolKind::max ? v : v * scale; };
+      index c = 0;
+      for (; c + kTogether * V::N <= channels && !empty; c += kTogether * V::N) {
+        V a[kTogether] = {start, start, start, start};
+        for (index r = 0; r < r1 - r0; ++r) {
+          const S* x = window + r * row + c;
+          for (index s = 0; s < s1 - s0; ++s, x += channels) {
+#pragma GCC unroll 4
+            for (index v = 0; v < kTogether; ++v) a[v] = joined<kKind>(a[v], V::load(x + v * V::N));
+          }
+        }
+#pragma GCC unroll 4
+        for (index v = 0; v < kTogether; ++v) finish(a[v]).store(y + c + v * V::N);
+      }
+      each_vector<V>(c, channels, [&](index at, index lanes) {
+        V a = start;
+        for (index r = 0; r < r1 - r0; ++r) {
+          const S* x = window + r * row + at;
+          for (index s = 0; s < s1 - s0; ++s, x += channels) a = joined<kKind>(a, V::load(x, lanes));
+        }
+        finish(a).store(y + at, lanes);
+      });
+    }
+  }
+}
+
+// The share of g that a pixel with value x gets; `left` is what no pixel before it got.
+template <PoolKind kKind, class V>
+MLEXT_INLINE V share(V x, V y, V& left) {
+  if (kKind == PoolKind::mean) return left;
+  const auto takes = (x == y) | (is_nan(x) & is_nan(y));
+  const V taken = select(takes, left, V::zero());
+  left = select(takes, V::zero(), left);
+  return taken;
+}
+
+// Channels first to last of all pixels: windows may overlap, and their shares add up in the order of the windows.
+template <PoolKind kKind, class S>
+void backward(const PoolArgs& g) {
+  using C = typename Compute<S>::Type;
+  using V = Vec<C>;
+  const index channels = g.channels, row = g.cols.in * channels;
+  S* out = static_cast<S*>(g.out);
+  for (index i = 0; i < g.rows.in * g.cols.in; ++i) {
+    each_vector<V>(g.first, g.last, [&](index c, index lanes) { V::zero().store(out + i * channels + c, lanes); });
+  }
+  for (index p = 0; p < g.rows.out; ++p) {
+    for (index q = 0; q < g.cols.out; ++q) {
+      const index pixel = (p * g.cols.out + q) * channels;
+      const V scale(kKind == PoolKind::max ? C(1) : C(1) / static_cast<C>(g.rows.counts[p] * g.cols.counts[q]));
+      each_vector<V>(g.first, g.last, [&](index c, index lanes) {
+        V left = V::load(static_cast<const S*>(g.g) + pixel + c, lanes) * scale;
+        const V y = kKind == PoolKind::max ? V::load(static_cast<const S*>(g.y) + pixel + c, lanes) : left;
+        for (index r = g.rows.begin[p]; r < g.rows.end[p]; ++r) {
+          for (index s = g.cols.begin[q]; s < g.cols.end[q]; ++s) {
+            const index at = r * row + s * channels + c;
+            const V x = kKind == PoolKind::max ? V::load(static_cast<const S*>(g.x) + at, lanes) : y;
+            (V::load(out + at, lanes) + share<kKind>(x, y, left)).store(out + at, lanes);
+          }
+        }
+      });
+    }
+  }
+}
+
+template <class S>
+constexpr void add_type(PoolKernels& t, DType dtype) {
+  const int type = static_cast<int>(dtype);
+  t.forward[0][type] = forward<PoolKind::max, S>;
+  t.forward[1][type] = forward<PoolKind::mean, S>;
+  t.backward[0][type] = backward<PoolKind::max, S>;
+  t.backward[1][type] = backward<PoolKind::mean, S>;
+}
+
+constexpr PoolKernels make_table() {
+  PoolKernels t{};
+  add_type<float>(t, DType::float32);
+  add_type<double>(t, DType::float64);
+  add_type<bf16>(t, DType::bfloat16);
+  add_type<f16>(t, DType::float16);
+  return t;
+}
+
+}  // namespace
+
+extern const PoolKernels pool_kernels;
+constexpr PoolKernels pool_kernels = make_table();
+
+}  // namespace mlext::MLEXT_LEVEL
