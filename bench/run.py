@@ -5,7 +5,8 @@
     python bench/run.py --readme
 
 Every result is checked against a float64 reference before it is timed. One thread: the contestants
-take turns in one process. Several threads: one contestant per process, processes alternating,
+take turns in one process, but for those whose own threads go on for a while after a call, on the same
+clock: they have a process with mlext in it again. Several threads: one contestant per process, processes alternating,
 because two spinning thread pools in one process ruin each other's timings. Contestants on top of a
 BLAS run twice where the CPU is not Intel's: as they come, and told to use AVX-512, which they do not
 choose there by themselves; the second run is a process of its own, with mlext in it again as the
@@ -48,6 +49,8 @@ FAMILIES = {
     "import": [],
 }
 FORCED_SUFFIX = " avx512"
+POOLED = ("jax", "keras", "torch_compile")  # their threads go on after a call
+POOLED_MLEXT = "mlext beside pools"
 ROUNDS = 3  # processes per contestant with several threads
 MAX_GFLOP = 20.0  # longer rows of bench/shapes/gemm.json are left out: seconds per call
 
@@ -186,9 +189,11 @@ def processes(threads: int, names: list[str]) -> list[tuple[list[str], bool]]:
     """(contestants, forced) of each process to run, in order."""
     forced = [name for name in names if name in peers.FORCED and machine.cpu_vendor() != "GenuineIntel"]
     if threads == 1:
-        return [(names, False)] + ([(["mlext", *forced], True)] if forced else [])
-    alone = [([name], False) for name in names] + [([name], True) for name in forced]
-    return alone * ROUNDS
+        pooled = [name for name in names if name in POOLED]
+        alone = [([name for name in names if name not in POOLED], False)]
+        return alone + [(["mlext", *more], on) for more, on in ((pooled, False), (forced, True)) if more]
+    each = [([name], False) for name in names] + [([name], True) for name in forced]
+    return each * ROUNDS
 
 
 def measure(family: str, threads: int, names: list[str], options: Any, preload: str | None) -> list[dict[str, Any]]:
@@ -204,6 +209,8 @@ def measure(family: str, threads: int, names: list[str], options: Any, preload: 
         for row, found in children.items():
             for name, values in found.items():
                 label = name + FORCED_SUFFIX if forced else name
+                if label == "mlext" and len(contestants) > 1 and contestants[-1] in POOLED:
+                    label = POOLED_MLEXT
                 samples.setdefault(row, {}).setdefault(label, []).extend(values)
     known = dict(rows(family, options))
     return [record(family, name, threads, known[name], found) for name, found in samples.items()]
@@ -217,9 +224,10 @@ def record(
     medians = {label: timing.median(values) for label, values in samples.items()}
     ratios = {}
     for label, value in medians.items():
-        if label.removesuffix(FORCED_SUFFIX) != "mlext":
+        if not label.startswith("mlext"):
             # In one process with mlext: against its samples there.
             ours = medians.get("mlext" + FORCED_SUFFIX) if label.endswith(FORCED_SUFFIX) else None
+            ours = medians.get(POOLED_MLEXT) if label in POOLED else ours
             ratios[label] = (ours or medians["mlext"]) / value
     return {
         "family": family,
