@@ -140,6 +140,20 @@ MUTATIONS = [
     ("csrc/kernels/gemm/product.h", "tile.in = first && plan.direct ?", "tile.in = plan.direct ?", "test_gemm.py"),
     ("csrc/kernels/gemm/product.h", "ends_in_tile(g) && step.k0 + step.k == g.k", "ends_in_tile(g)", "test_gemm.py"),
     ("csrc/kernels/gemm/epilogue.h", "static_cast<const Out*>(g.in)", "static_cast<const Out*>(g.c)", "test_gemm.py"),
+    # Convolution: the image begins a row early; taps of a gradient are not turned around; gradients of other bands are lost;
+    # the next image of a band begins where a row does.
+    ("csrc/kernels/conv/band.h", "y - c.rows.before, to", "y - c.rows.before + 1, to", "test_conv.py"),
+    ("csrc/kernels/conv/conv.cpp", "-tap_step * forward.w_step", "tap_step * forward.w_step", "test_conv.py"),
+    (
+        "csrc/kernels/conv/filter_gradient.cpp",
+        "band.image == 0 && band.row == 0 ? T(0)",
+        "band.row == 0 ? T(0)",
+        "test_conv.py",
+    ),
+    ("csrc/kernels/conv/filter_gradient.cpp", "(i + 1) % band.rows == 0", "false", "test_conv.py"),
+    # Pooling: every pixel that has the value gets the gradient; padding counts though it should not.
+    ("csrc/kernels/pool/pool.simd.cpp", "left = select(takes, V::zero(), left);", "", "test_pool.py"),
+    ("csrc/kernels/pool/pool.cpp", "o.counts_padding && !o.adaptive", "!o.adaptive", "test_pool.py"),
     # Kept panels of a compact product all begin where the first one does.
     ("csrc/kernels/gemm/compact.h", "kept_b + g.k * n0", "kept_b", "test_packs.py"),
     # Short rows: lanes behind the last class count as classes; the label's slope comes from another row.
