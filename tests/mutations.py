@@ -140,8 +140,8 @@ MUTATIONS = [
     ("csrc/kernels/gemm/product.h", "tile.in = first && plan.direct ?", "tile.in = plan.direct ?", "test_gemm.py"),
     ("csrc/kernels/gemm/product.h", "ends_in_tile(g) && step.k0 + step.k == g.k", "ends_in_tile(g)", "test_gemm.py"),
     ("csrc/kernels/gemm/epilogue.h", "static_cast<const Out*>(g.in)", "static_cast<const Out*>(g.c)", "test_gemm.py"),
-    # Convolution: the image begins a row early; taps of a gradient are not turned around; gradients of other bands are lost;
-    # the next image of a band begins where a row does.
+    # Convolution: the image begins a row early; taps of a gradient are not turned around; sums of images in other bands
+    # are lost; the next image of a band begins where a row does.
     ("csrc/kernels/conv/band.h", "y - c.rows.before, to", "y - c.rows.before + 1, to", "test_conv.py"),
     ("csrc/kernels/conv/conv.cpp", "-tap_step * forward.w_step", "tap_step * forward.w_step", "test_conv.py"),
     (
