@@ -206,14 +206,20 @@ def measure(family: str, threads: int, names: list[str], options: Any, preload: 
         env = environment(threads, forced, preload)
         children = run_child(family, threads, contestants, env, options)
         idle |= set(contestants).difference(*children.values())
+        suffix = FORCED_SUFFIX if forced else ""
         for row, found in children.items():
             for name, values in found.items():
-                label = name + FORCED_SUFFIX if forced else name
-                if label == "mlext" and len(contestants) > 1 and contestants[-1] in POOLED:
-                    label = POOLED_MLEXT
+                label = beside(contestants[-1] + suffix) if name == "mlext" else name + suffix
                 samples.setdefault(row, {}).setdefault(label, []).extend(values)
     known = dict(rows(family, options))
     return [record(family, name, threads, known[name], found) for name, found in samples.items()]
+
+
+def beside(label: str) -> str:
+    """What mlext is called in the process that it shares with this contestant."""
+    if label.endswith(FORCED_SUFFIX):
+        return "mlext" + FORCED_SUFFIX
+    return POOLED_MLEXT if label in POOLED else "mlext"
 
 
 def record(
@@ -225,10 +231,7 @@ def record(
     ratios = {}
     for label, value in medians.items():
         if not label.startswith("mlext"):
-            # In one process with mlext: against its samples there.
-            ours = medians.get("mlext" + FORCED_SUFFIX) if label.endswith(FORCED_SUFFIX) else None
-            ours = medians.get(POOLED_MLEXT) if label in POOLED else ours
-            ratios[label] = (ours or medians["mlext"]) / value
+            ratios[label] = medians.get(beside(label), medians["mlext"]) / value
     return {
         "family": family,
         "row": name,

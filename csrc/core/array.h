@@ -3,6 +3,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <type_traits>
 #include <utility>
 
 #include "core/allocator.h"
@@ -85,6 +86,13 @@ class Array {
 
 // "float32 (2, 3)": for error texts.
 std::ostream& operator<<(std::ostream& out, const Array& array);
+
+// Memory so many bytes further on; null stays null.
+template <class P>
+P* moved(P* p, index bytes) {
+  using Byte = std::conditional_t<std::is_const_v<P>, const char, char>;
+  return p == nullptr ? p : reinterpret_cast<P*>(reinterpret_cast<Byte*>(p) + bytes);
+}
 
 // ---- checks at the door -------------------------------------------------------------------------------------------
 void require_floating(const char* op, const char* name, const Array& a);

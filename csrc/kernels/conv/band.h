@@ -21,6 +21,17 @@ struct Band {
   index group, image, images, row, rows;
 };
 
+inline Band band_at(const Correlation& c, const ConvPlan& plan, index group, index image, index row) {
+  return {group, image, std::min(plan.images, c.images - image), row, std::min(plan.rows, c.rows.out - row)};
+}
+
+// From the first tap to the first one of a run.
+template <class T>
+index run_offset(const Correlation& c, const ConvPlan& plan, const View<T>& view, index run) {
+  const index y = plan.joins ? run : run / c.cols.taps, x = plan.joins ? 0 : run % c.cols.taps;
+  return y * c.rows.dilation * view.row + x * c.cols.dilation * view.pixel;
+}
+
 // n pixels of x as the compute type; they may be converted.
 template <class T>
 void copy_pixels(const GemmTypeKernels<T>& kernels, const Correlation& c, const void* from, index n, T* to) {

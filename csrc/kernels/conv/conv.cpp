@@ -136,14 +136,12 @@ Correlation turned(const Correlation& f, const Residue& rows, const Residue& col
   c.channels = f.product.n;
   std::swap(c.x_image, c.y_image);
   std::swap(c.x_group, c.y_group);
-  const auto shifted = [&](const void* data, index elements) {
-    return static_cast<const char*>(data) + elements * dtype_size;
-  };
-  c.product.b = shifted(f.product.b, rows.w_first * f.rows.w_step + cols.w_first * f.cols.w_step);
-  const index to = rows.x_first * f.rows.x_step + cols.x_first * f.cols.x_step;
+  const index w_first = rows.w_first * f.rows.w_step + cols.w_first * f.cols.w_step;
+  const index x_first = rows.x_first * f.rows.x_step + cols.x_first * f.cols.x_step;
+  c.product.b = moved(f.product.b, w_first * dtype_size);
   c.product.a = f.product.c;
-  c.product.c = const_cast<char*>(shifted(f.product.a, to));
-  if (f.product.pre != nullptr) c.product.pre = const_cast<char*>(shifted(f.product.pre, to));
+  c.product.c = const_cast<void*>(moved(f.product.a, x_first * dtype_size));
+  c.product.pre = moved(f.product.pre, x_first * dtype_size);
   if (c.product.k == 0) {  // pixels that no tap meets: one tap of no channels
     c.channels = 0;
     c.rows.taps = c.cols.taps = 1;

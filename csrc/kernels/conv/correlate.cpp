@@ -37,24 +37,18 @@ struct Walk {
     const index panel_tasks = plan.panel_tasks(), row_bands = plan.row_bands(c), bands = plan.bands(c);
     const index p0 = task % panel_tasks * plan.group, place = task / panel_tasks;
     const index number = place % bands, image = number / row_bands * plan.images, row = number % row_bands * plan.rows;
-    const Band band{place / bands, image, std::min(plan.images, c.images - image), row,
-                    std::min(plan.rows, c.rows.out - row)};
-    run_band(band, p0, std::min(p0 + plan.group, plan.panels.count));
+    run_band(band_at(c, plan, place / bands, image, row), p0, std::min(p0 + plan.group, plan.panels.count));
   }
 
  private:
-  index tap_offset(const View<T>& view, index run) const {
-    const index y = plan.joins ? run : run / c.cols.taps, x = plan.joins ? 0 : run % c.cols.taps;
-    return y * c.rows.dilation * view.row + x * c.cols.dilation * view.pixel;
-  }
-
   void run_band(const Band& band, index p0, index p1) const {
     const View<T> view = view_of(kernels, c, plan, band);
     index* jumps = scratch<index>(kSlotJumps, std::max<index>(plan.runs, 1));
-    for (index i = 0; i + 1 < plan.runs; ++i) jumps[i] = tap_offset(view, i + 1) - tap_offset(view, i) - plan.run;
+    for (index i = 0; i + 1 < plan.runs; ++i)
+      jumps[i] = run_offset(c, plan, view, i + 1) - run_offset(c, plan, view, i) - plan.run;
     index run = 0;
     do {  // at least once: there may be no taps
-      const Block block{run, std::min(plan.block, plan.runs - run), tap_offset(view, run), jumps + run};
+      const Block block{run, std::min(plan.block, plan.runs - run), run_offset(c, plan, view, run), jumps + run};
       for (index panel = p0; panel < p1; ++panel) {
         poll_interrupt();
         run_panel(band, view, block, panel);
@@ -81,7 +75,7 @@ struct Walk {
     tile.bias = block.run == 0 && bias != nullptr ? bias + band.group * g.n + n0 : nullptr;
     tile.in_row = tile.out_row = plan.direct ? g.c_row : width;
     tile.beta = plan.direct ? (block.run == 0 ? static_cast<T>(g.beta) : T(1)) : T(0);
-    const bool last = block.run + block.runs >= plan.runs;
+    const bool last = block.run + block.runs >= plan.runs, finishes = last && gemm_detail::has_epilogue(g);
     tile.relu = last && gemm_detail::ends_in_tile(g);
     // What comes next: as a rule, the panel behind this one.
     const T* next = tile.b + block.runs * plan.run * width;
@@ -105,7 +99,7 @@ struct Walk {
           const index missing = kernels.max_rows[vectors - 1] - tile.rows;
           const bool streams = plan.streams && missing < kTallHeights;
           (streams ? kernels.stream_tile[vectors - 1][missing] : kernels.row_tile[vectors - 1][tile.rows - 1])(tile);
-          if (last && gemm_detail::has_epilogue(g)) finish(tile, to);
+          if (finishes) finish(tile, to);
         }
       }
     }
@@ -152,9 +146,7 @@ void run(const GemmTypeKernels<T>& kernels, const Correlation& c) {
   }
   const Walk<T> walk{kernels, c, plan, panels, bias};
   const index tasks = c.groups * plan.bands(c) * plan.panel_tasks();
-  const double work = flops(c) / gemm_detail::kParallelFlops;
-  const index grain = work < 1 ? tasks : static_cast<index>(static_cast<double>(tasks) / (4 * work)) + 1;
-  parallel_for(tasks, grain, [&](index begin, index end) {
+  parallel_for(tasks, gemm_detail::parallel_grain(tasks, flops(c)), [&](index begin, index end) {
     for (index task = begin; task < end; ++task) walk.run_task(task);
   });
 }

@@ -42,9 +42,7 @@ struct Gradient {
   void run(index group, index p0, index p1) const {
     for (index image = 0; image < c.images; image += plan.images) {
       for (index row = 0; row < c.rows.out; row += plan.rows) {
-        const Band band{group, image, std::min(plan.images, c.images - image), row,
-                        std::min(plan.rows, c.rows.out - row)};
-        run_band(band, p0, p1);
+        run_band(band_at(c, plan, group, image, row), p0, p1);
       }
     }
   }
@@ -99,8 +97,7 @@ struct Gradient {
     for (index piece = p0; piece < p1; ++piece) {
       poll_interrupt();
       const index run = piece / split.count, panel = piece % split.count;
-      const index y = plan.joins ? run : run / c.cols.taps, col = plan.joins ? 0 : run % c.cols.taps;
-      const T* from = x.data + y * c.rows.dilation * x.row + col * c.cols.dilation * x.pixel;
+      const T* from = x.data + run_offset(c, plan, x, run);
       run_panel(tile, band.group, run, from, slopes.data, split.begin(panel) * kernels.lanes, split.size(panel));
     }
   }

@@ -62,6 +62,7 @@ struct CompactProduct {
   void run_panel(TileArgs<T>& tile, index vectors, bool packs, index m0, index m1, index n0) const {
     const index highest = kernels.max_rows[vectors - 1];
     const Split blocks = Split::of(m1 - m0, highest);
+    const bool finishes = has_epilogue(g);
     const auto& tiles = (g.a_col == 1 ? kernels.row_tile : kernels.tile)[vectors - 1];
     for (index i = 0; i < blocks.count; ++i) {
       tile.rows = blocks.size(i);
@@ -75,7 +76,7 @@ struct CompactProduct {
       } else {
         tiles[tile.rows - 1](tile);
       }
-      if (has_epilogue(g)) finish(tile, m0 + blocks.begin(i), n0);
+      if (finishes) finish(tile, m0 + blocks.begin(i), n0);
       tile.a += tile.rows * tile.a_row;
       tile.in += tile.rows * tile.in_row;
       tile.out += tile.rows * tile.out_row;

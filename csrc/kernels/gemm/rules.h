@@ -14,6 +14,11 @@ namespace mlext::gemm_detail {
 
 // Products below this many flops run on the calling thread alone: they take about as long as waking a worker.
 constexpr double kParallelFlops = 1e6;
+// Tasks that a thread claims at once: a quarter of that much work.
+inline index parallel_grain(index tasks, double flops) {
+  const double work = flops / kParallelFlops;
+  return work < 1 ? tasks : static_cast<index>(static_cast<double>(tasks) / (4 * work)) + 1;
+}
 // Factors and result that fill no more than three quarters of an L2 cache of 1 MiB make a compact product (compact.h): of
 // the peak, 128 cubed reaches 92 per cent that way and 83 with tiles on streamed panels, 256 cubed 94 and 90, but 384 cubed
 // 86 and 91.

@@ -60,9 +60,8 @@ void run(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const Biases<T>& 
 
   const index row_tasks = plan.row_tasks(g), panel_tasks = plan.panel_tasks(),
               tasks = batches * row_tasks * panel_tasks;
-  const double work = 2.0 * g.m * g.n * g.k * batches / kParallelFlops;
-  const index grain = work < 1 ? tasks : static_cast<index>(static_cast<double>(tasks) / (4 * work)) + 1;
-  parallel_for(tasks, grain, [&](index begin, index end) {
+  const double flops = 2.0 * g.m * g.n * g.k * batches;
+  parallel_for(tasks, parallel_grain(tasks, flops), [&](index begin, index end) {
     for (index task = begin; task < end; ++task) {
       if ((task - begin) % kPolledTasks == 0) poll_interrupt();
       const index row_task = divide(task, panel_tasks), batch = divide(row_task, row_tasks);

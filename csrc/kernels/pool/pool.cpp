@@ -71,10 +71,6 @@ PoolArgs describe(const Dims& x, const Dims& y, const PoolOptions& o) {
   return args;
 }
 
-const void* moved(const void* data, index bytes) {
-  return data == nullptr ? nullptr : static_cast<const char*>(data) + bytes;
-}
-
 // Task after task is an image and some rows of y.
 void run_forward(PoolFn fn, const PoolArgs& all, index images, index size) {
   const index row = all.cols.out * all.channels, image = all.rows.out * row * size;
@@ -87,7 +83,7 @@ void run_forward(PoolFn fn, const PoolArgs& all, index images, index size) {
       args.first = begin - i * all.rows.out;
       args.last = std::min(all.rows.out, args.first + end - begin);
       args.x = moved(all.x, i * from);
-      args.out = const_cast<void*>(moved(all.out, i * image));
+      args.out = moved(all.out, i * image);
       fn(args);
       begin += args.last - args.first;
     }
@@ -109,7 +105,7 @@ void run_backward(PoolFn fn, const PoolArgs& all, index images, index size) {
       args.x = moved(all.x, i * from);
       args.y = moved(all.y, i * image);
       args.g = moved(all.g, i * image);
-      args.out = const_cast<void*>(moved(all.out, i * from));
+      args.out = moved(all.out, i * from);
       fn(args);
     }
   });

@@ -1,19 +1,11 @@
 // The bodies: a vector of channels at a time, window after window.
 #include "kernels/pool/pool.h"
 
+#include "simd/compute.h"
 #include "simd/vec.h"
 
 namespace mlext::MLEXT_LEVEL {
 namespace {
-
-template <class S>
-struct Compute {
-  using Type = float;
-};
-template <>
-struct Compute<double> {
-  using Type = double;
-};
 
 // f(c, lanes): whole vectors first.
 template <class V, class F>

@@ -53,12 +53,6 @@ struct Run {
   }
 };
 
-template <class P>
-P* moved(P* p, index bytes) {
-  using Byte = std::conditional_t<std::is_const_v<P>, const char, char>;
-  return p == nullptr ? p : static_cast<Byte*>(p) + bytes;
-}
-
 // Calls the kernel on chunks of rows: every pointer of `all` moves by its rows.
 void Run::each_row(CrossEntropyArgs all, index size, index compute_size) const {
   const index n = all.classes;

@@ -1,6 +1,7 @@
 // Loops over one row: full vectors, then the rest; and accurate sums over it.
 #pragma once
 
+#include "simd/compute.h"
 #include "simd/math_log.h"
 #include "simd/shuffle.h"
 
@@ -18,16 +19,6 @@ MLEXT_INLINE Vec<T> exp_below(Vec<T> x) {
   const auto [t, n, r] = reduce_exp(x);
   return scale(!(x < Vec<T>(ExpData<T>::kMin)), exp_polynomial(r), n);
 }
-
-// The type that sums and exponentials of S are computed in.
-template <class S>
-struct Compute {
-  using Type = float;
-};
-template <>
-struct Compute<double> {
-  using Type = double;
-};
 
 struct Whole {};  // all lanes; an index below V::N in its place means the first so many
 

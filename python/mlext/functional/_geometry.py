@@ -10,12 +10,11 @@ Padding: TypeAlias = "str | int | Sequence[int] | Sequence[Sequence[int]]"
 Geometry: TypeAlias = tuple[int, ...]  # strides, padding before, padding after, dilations; of rows and of columns
 
 
-def check_rank(name: str, x: Any, weight: Any, rank: int) -> None:
-    """Raise unless an input and its filters have so many axes."""
-    letters = ("(N, T, C)", "(O, S, C / groups)") if rank == 3 else ("(N, H, W, C)", "(O, R, S, C / groups)")
-    for what, value, shape in (("x", x, letters[0]), ("weight", weight, letters[1])):
-        if getattr(value, "ndim", rank) != rank:
-            raise ValueError(f"{name}: argument '{what}': expected {rank} dimensions {shape}, got shape {value.shape}")
+def check_rank(name: str, what: str, value: Any, letters: str) -> None:
+    """Raise unless an array has as many axes as ``letters``, such as "(N, H, W, C)"."""
+    rank = letters.count(",") + 1
+    if getattr(value, "ndim", rank) != rank:
+        raise ValueError(f"{name}: argument '{what}': expected {rank} dimensions {letters}, got shape {value.shape}")
 
 
 def as_int(name: str, what: str, value: Any) -> int:

@@ -76,7 +76,8 @@ def conv2d(
     Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
     """
     check_activation("conv2d", activation)
-    check_rank("conv2d", x, weight, 4)
+    check_rank("conv2d", "x", x, "(N, H, W, C)")
+    check_rank("conv2d", "weight", weight, "(O, R, S, C / groups)")
     geometry = geometry_of("conv2d", x.shape[1:3], weight.shape[1:3], stride, padding, dilation)
     return _conv("conv2d", x, weight, bias, residual, geometry, as_int("conv2d", "groups", groups), activation)
 
@@ -129,7 +130,8 @@ def conv1d(
     from mlext.functional.shape import expand_dims, squeeze
 
     check_activation("conv1d", activation)
-    check_rank("conv1d", x, weight, 3)
+    check_rank("conv1d", "x", x, "(N, T, C)")
+    check_rank("conv1d", "weight", weight, "(O, S, C / groups)")
     if not isinstance(padding, (str, int)):
         padding = as_pair("conv1d", "padding", padding)
     sizes = (1, as_int("conv1d", "stride", stride)), (1, as_int("conv1d", "dilation", dilation))
@@ -193,7 +195,8 @@ def conv_transpose2d(
     """
     name = "conv_transpose2d"
     check_activation(name, activation)
-    check_rank(name, x, weight, 4)
+    check_rank(name, "x", x, "(N, H, W, C)")
+    check_rank(name, "weight", weight, "(O, R, S, C / groups)")
     groups = as_int(name, "groups", groups)
     strides, dilations = as_pair(name, "stride", stride), as_pair(name, "dilation", dilation)
     around, more = as_pair(name, "padding", padding), as_pair(name, "output_padding", output_padding)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlext import _C
 from mlext.functional._common import ArrayLike, keep, record
-from mlext.functional._geometry import Geometry, Padding, Sizes, as_pair, geometry_of
+from mlext.functional._geometry import Geometry, Padding, Sizes, as_pair, check_rank, geometry_of
 
 
 def max_pool2d(
@@ -259,14 +259,13 @@ def _of_sequences(
 ) -> Any:
     from mlext.functional.shape import expand_dims, squeeze
 
-    if getattr(x, "ndim", 3) != 3:
-        raise ValueError(f"{name}: argument 'x': expected 3 dimensions (N, T, C), got shape {x.shape}")
+    check_rank(name, "x", x, "(N, T, C)")
     steps = size if stride is None else stride
     return squeeze(pool(expand_dims(x, 1), (1, size), (1, steps), (0, padding), **options), 1)
 
 
 def _windows(name: str, x: Any, kernel_size: Any, stride: Any, padding: Any) -> Geometry:
-    _check_images(name, x)
+    check_rank(name, "x", x, "(N, H, W, C)")
     sizes = as_pair(name, "kernel_size", kernel_size)
     steps = sizes if stride is None else stride
     geometry = geometry_of(name, x.shape[1:3], sizes, steps, padding, 1)
@@ -274,13 +273,8 @@ def _windows(name: str, x: Any, kernel_size: Any, stride: Any, padding: Any) -> 
 
 
 def _parts(name: str, x: Any, output_size: Any) -> Geometry:
-    _check_images(name, x)
+    check_rank(name, "x", x, "(N, H, W, C)")
     return (*as_pair(name, "output_size", output_size), 1, 1, 0, 0, 0, 0)
-
-
-def _check_images(name: str, x: Any) -> None:
-    if getattr(x, "ndim", 4) != 4:
-        raise ValueError(f"{name}: argument 'x': expected 4 dimensions (N, H, W, C), got shape {x.shape}")
 
 
 def _whole(y: Any) -> Any:

@@ -41,11 +41,6 @@ class MaxPool2d(_Windows):
     (1, 4, 3, 3)
     """
 
-    def __init__(
-        self, kernel_size: Sizes, stride: Sizes | None = None, padding: Padding = 0, *, ceil_mode: bool = False
-    ) -> None:
-        super().__init__(kernel_size, stride, padding, ceil_mode=ceil_mode)
-
     def forward(self, x: Any) -> Any:
         """Apply the layer."""
         return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
