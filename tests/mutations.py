@@ -154,6 +154,17 @@ MUTATIONS = [
     # Pooling: every pixel that has the value gets the gradient; padding counts though it should not.
     ("csrc/kernels/pool/pool.simd.cpp", "left = select(takes, V::zero(), left);", "", "test_pool.py"),
     ("csrc/kernels/pool/pool.cpp", "o.counts_padding && !o.adaptive", "!o.adaptive", "test_pool.py"),
+    # Normalisation: squares about 0; blocks of another size count alike; a mean that was given moves the gradient; the
+    # last block of rows is as long as the others.
+    (
+        "csrc/kernels/norm/norm.simd.cpp",
+        "const V d = value(r, c, part) - get<V>(about + c, part);",
+        "const V d = value(r, c, part);",
+        "test_norm.py",
+    ),
+    ("csrc/kernels/norm/norm.cpp", "total += rows * center;", "total += center;", "test_norm.py"),
+    ("csrc/kernels/norm/norm.cpp", "given ? 0 : -scale * ones", "-scale * ones", "test_norm.py"),
+    ("csrc/kernels/norm/rows.cpp", "partial + b * 2 * n;", "partial;", "test_norm.py"),
     # Kept panels of a compact product all begin where the first one does.
     ("csrc/kernels/gemm/compact.h", "kept_b + g.k * n0", "kept_b", "test_packs.py"),
     # Short rows: lanes behind the last class count as classes; the label's slope comes from another row.

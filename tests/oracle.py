@@ -145,3 +145,9 @@ def pool2d(x, function, size, stride, padding):
         part = x[:, max(p, 0) : p + pair[0][0]]
         rows.append([function(part[:, :, max(q, 0) : q + pair[0][1]], axis=(1, 2)) for q in starts[1]])
     return np.stack([np.stack(row, axis=1) for row in rows], axis=1)
+
+
+def normalized(x, axes, eps=1e-5):
+    """Values less their mean, over their deviation."""
+    mean = x.mean(axis=axes, keepdims=True)
+    return (x - mean) / np.sqrt(((x - mean) ** 2).mean(axis=axes, keepdims=True) + eps)

@@ -401,6 +401,57 @@ def nll_backward(
     logp: Any, labels: Any = ..., weight: Any = ..., g: Any = ..., ignore_index: Any = ..., reduction: Any = ..., /
 ) -> Any: ...
 def norm(x: Any, axes: Any = ..., keepdims: Any = ..., /) -> Any: ...
+def normalize(
+    name: str,
+    x: Any = ...,
+    weight: Any = ...,
+    bias: Any = ...,
+    groups: Any = ...,
+    per_sample: Any = ...,
+    eps: Any = ...,
+    relu: Any = ...,
+    /,
+) -> Any: ...
+def normalize_gradient(
+    g: Any,
+    x: Any = ...,
+    mean: Any = ...,
+    var: Any = ...,
+    weight: Any = ...,
+    bias: Any = ...,
+    groups: Any = ...,
+    per_sample: Any = ...,
+    eps: Any = ...,
+    relu: Any = ...,
+    constant: Any = ...,
+    /,
+) -> Any: ...
+def normalize_rows(
+    name: str,
+    x: Any = ...,
+    normalized_shape: Any = ...,
+    weight: Any = ...,
+    bias: Any = ...,
+    eps: Any = ...,
+    centred: Any = ...,
+    /,
+) -> Any: ...
+def normalize_rows_gradient(
+    g: Any, x: Any = ..., stats: Any = ..., normalized_shape: Any = ..., weight: Any = ..., centred: Any = ..., /
+) -> Any: ...
+def normalize_with(
+    name: str,
+    x: Any = ...,
+    mean: Any = ...,
+    var: Any = ...,
+    weight: Any = ...,
+    bias: Any = ...,
+    groups: Any = ...,
+    per_sample: Any = ...,
+    eps: Any = ...,
+    relu: Any = ...,
+    /,
+) -> Any: ...
 def one_hot(indices: Any, classes: Any = ..., dtype: Any = ..., /) -> Any: ...
 def owns_alone(x: Any) -> bool: ...
 def pad(x: Any, before: Any = ..., after: Any = ..., value: Any = ..., mode: Any = ..., /) -> Any: ...
@@ -545,6 +596,9 @@ def tracks(*values: Any) -> bool: ...
 def tril(x: Any, k: Any = ..., /) -> Any: ...
 def triu(x: Any, k: Any = ..., /) -> Any: ...
 def unscale_check_(grads: Any, scale: Any = ..., found: Any = ..., /) -> None: ...
+def update_running(
+    running_mean: Any, running_var: Any = ..., mean: Any = ..., var: Any = ..., momentum: Any = ..., count: Any = ..., /
+) -> None: ...
 def var(x: Any, axes: Any = ..., keepdims: Any = ..., ddof: Any = ..., /) -> Any: ...
 def versions(saved: tuple[Any, ...]) -> tuple[int | None, ...]: ...
 def weight_only_linear(

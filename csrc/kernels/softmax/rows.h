@@ -1,8 +1,9 @@
-// Loops over one row: full vectors, then the rest; and accurate sums over it.
+// What softmax and its losses look for in a row.
 #pragma once
 
 #include "simd/compute.h"
 #include "simd/math_log.h"
+#include "simd/parts.h"
 #include "simd/shuffle.h"
 
 namespace mlext::MLEXT_LEVEL {
@@ -18,70 +19,6 @@ template <class T>
 MLEXT_INLINE Vec<T> exp_below(Vec<T> x) {
   const auto [t, n, r] = reduce_exp(x);
   return scale(!(x < Vec<T>(ExpData<T>::kMin)), exp_polynomial(r), n);
-}
-
-struct Whole {};  // all lanes; an index below V::N in its place means the first so many
-
-template <class V, class S>
-MLEXT_INLINE V get(const S* p, Whole) {
-  return V::load(p);
-}
-template <class V, class S>
-MLEXT_INLINE V get(const S* p, index count) {
-  if (count >= V::N) __builtin_unreachable();
-  return V::load(p, count);
-}
-template <class V, class S>
-MLEXT_INLINE void put(S* p, V v, Whole) {
-  v.store(p);
-}
-template <class V, class S>
-MLEXT_INLINE void put(S* p, V v, index count) {
-  if (count >= V::N) __builtin_unreachable();
-  v.store(p, count);
-}
-// `other` in idle lanes.
-template <class V>
-MLEXT_INLINE V keep(V v, V, Whole) {
-  return v;
-}
-template <class V>
-MLEXT_INLINE V keep(V v, V other, index count) {
-  return select(Mask<typename V::Scalar>::first(count), v, other);
-}
-
-// f(i, part) for i = 0, N, 2 N ...: part is Whole, then the number of elements left.
-template <class V, class F>
-MLEXT_INLINE void each(index n, F f) {
-  index i = 0;
-  for (; i + V::N <= n; i += V::N) f(i, Whole{});
-  if (i < n) f(i, n - i);
-}
-
-// The sum of term(i, part) over a row. Four chains of at most 32 additions, then the blocks in double: a row of 100,000
-// floats has an error of a few u.
-template <class V, class F>
-MLEXT_INLINE typename V::Scalar row_sum(index n, F term) {
-  constexpr index kBlock = 4 * 32 * V::N;
-  double total = 0;
-  index i = 0;
-  V a = V::zero(), b = a, c = a, d = a;
-  while (n - i >= 4 * V::N) {
-    const index end = n - i < kBlock ? n : i + kBlock;
-    for (; i + 4 * V::N <= end; i += 4 * V::N) {
-      a += term(i, Whole{});
-      b += term(i + V::N, Whole{});
-      c += term(i + 2 * V::N, Whole{});
-      d += term(i + 3 * V::N, Whole{});
-    }
-    if (n - i < 4 * V::N) break;
-    total += static_cast<double>(reduce_add((a + b) + (c + d)));
-    a = b = c = d = V::zero();
-  }
-  for (; i + V::N <= n; i += V::N) a += term(i, Whole{});
-  if (i < n) b += keep(term(i, n - i), V::zero(), n - i);
-  const auto rest = reduce_add((a + b) + (c + d));
-  return n < kBlock ? rest : static_cast<typename V::Scalar>(total + static_cast<double>(rest));
 }
 
 // The largest element; NaN is passed over (it comes back through the sum of exponentials).

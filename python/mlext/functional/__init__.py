@@ -71,6 +71,7 @@ from mlext.functional.arithmetic import (
 from mlext.functional.convolution import conv1d, conv2d, conv_transpose2d
 from mlext.functional.indexing import getitem, setitem
 from mlext.functional.linear import bilinear, embedding, linear, matmul
+from mlext.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from mlext.functional.pooling import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -139,6 +140,7 @@ __all__ = [
     "astype",
     "avg_pool1d",
     "avg_pool2d",
+    "batch_norm",
     "bilinear",
     "broadcast_to",
     "ceil",
@@ -169,12 +171,15 @@ __all__ = [
     "getitem",
     "global_avg_pool2d",
     "global_max_pool2d",
+    "group_norm",
     "gt",
     "hard_sigmoid",
     "hard_swish",
     "hard_tanh",
+    "instance_norm",
     "isfinite",
     "isnan",
+    "layer_norm",
     "le",
     "leaky_relu",
     "linear",
@@ -216,6 +221,7 @@ __all__ = [
     "relu6",
     "repeat",
     "reshape",
+    "rms_norm",
     "round",
     "rsqrt",
     "scatter_add",

@@ -21,6 +21,7 @@ __all__ = [
     "keep",
     "operation",
     "record",
+    "require_array",
     "swap_last",
     "unbroadcast",
 ]
@@ -41,6 +42,14 @@ def operation(kernel: Any) -> Callable[[Function], Function]:
         return cast(Function, functools.update_wrapper(_C.Operation(kernel, taped), taped))
 
     return decorate
+
+
+def require_array(op: str, name: str, value: Any, rank: int) -> None:
+    """Raise unless ``value`` is an array of at least so many axes."""
+    if not hasattr(value, "ndim"):
+        raise TypeError(f"{op}: argument '{name}': expected a Tensor or ndarray, got {type(value).__name__}")
+    if value.ndim < rank:
+        raise ValueError(f"{op}: argument '{name}': expected {rank} or more dimensions, got shape {value.shape}")
 
 
 def unbroadcast(g: Any, like: Any) -> Any:

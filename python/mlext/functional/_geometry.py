@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from mlext.functional._common import require_array
+
 Sizes: TypeAlias = "int | Sequence[int]"
 Padding: TypeAlias = "str | int | Sequence[int] | Sequence[Sequence[int]]"
 Geometry: TypeAlias = tuple[int, ...]  # strides, padding before, padding after, dilations; of rows and of columns
@@ -12,8 +14,9 @@ Geometry: TypeAlias = tuple[int, ...]  # strides, padding before, padding after,
 
 def check_rank(name: str, what: str, value: Any, letters: str) -> None:
     """Raise unless an array has as many axes as ``letters``, such as "(N, H, W, C)"."""
+    require_array(name, what, value, 0)
     rank = letters.count(",") + 1
-    if getattr(value, "ndim", rank) != rank:
+    if value.ndim != rank:
         raise ValueError(f"{name}: argument '{what}': expected {rank} dimensions {letters}, got shape {value.shape}")
 
 

@@ -28,8 +28,10 @@ from mlext.nn.basic import Dropout, Flatten, Identity, Lambda, Residual
 from mlext.nn.container import ModuleDict, ModuleList, Sequential
 from mlext.nn.conv import Conv1d, Conv2d, ConvTranspose2d
 from mlext.nn.embedding import Embedding
+from mlext.nn.layer_norm import LayerNorm, RMSNorm
 from mlext.nn.linear import Bilinear, Linear
 from mlext.nn.module import Module
+from mlext.nn.normalization import BatchNorm, GroupNorm, InstanceNorm
 from mlext.nn.pooling import (
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
@@ -49,6 +51,7 @@ __all__ = [
     "AdaptiveMaxPool2d",
     "AvgPool1d",
     "AvgPool2d",
+    "BatchNorm",
     "Bilinear",
     "CELU",
     "Conv1d",
@@ -61,11 +64,14 @@ __all__ = [
     "GELU",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",
+    "GroupNorm",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
     "Identity",
+    "InstanceNorm",
     "Lambda",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
@@ -79,6 +85,7 @@ __all__ = [
     "PReLU",
     "Parameter",
     "QuantizedLinear",
+    "RMSNorm",
     "ReLU",
     "ReLU6",
     "Residual",

@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 from mlext import compiling
 from mlext.nn import activation
 from mlext.nn._door import locate
+from mlext.nn.conv import Conv1d, Conv2d, ConvTranspose2d
 from mlext.nn.linear import Linear
 from mlext.nn.module import Module
+from mlext.nn.normalization import BatchNorm, GroupNorm, InstanceNorm
 from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
 
 C = TypeVar("C", bound="_List")
@@ -118,20 +120,24 @@ class _List(_Container):
         return list(self._items)[index]
 
 
-# Activation layers that those of _FUSING compute in the store phase of their product, bit for bit the same.
+# Activation layers that those of _FUSING compute in the kernel, bit for bit the same.
 _FUSED = {
     activation.ReLU: "relu",
     activation.Sigmoid: "sigmoid",
     activation.Tanh: "tanh",
     activation.SiLU: "silu",
 }
-_FUSING = (Linear, QuantizedLinear, WeightOnlyLinear)
+_ALL = frozenset(_FUSED.values())
+_FUSING = {
+    **dict.fromkeys((Linear, QuantizedLinear, WeightOnlyLinear, Conv1d, Conv2d, ConvTranspose2d), _ALL),
+    **dict.fromkeys((BatchNorm, GroupNorm, InstanceNorm), frozenset(["relu"])),
+}
 
 
 def _fused_name(first: Module, second: Module) -> str | None:
     """Return the activation that ``first`` can apply for ``second``, if no hook sees them."""
     name = _FUSED.get(type(second))
-    if name is None or type(first) not in _FUSING or vars(first)["activation"] is not None:
+    if name not in _FUSING.get(type(first), ()) or vars(first)["activation"] is not None:
         return None
     if first._hooks or second._hooks:
         return None
@@ -141,7 +147,8 @@ def _fused_name(first: Module, second: Module) -> str | None:
 class Sequential(_List):
     """Modules one after the other.
 
-    A Linear and the activation that follows it run as one kernel, with the same result.
+    A layer with weights, or one that normalises, and the activation that follows it run as one kernel, with the same
+    result.
 
     Parameters
     ----------

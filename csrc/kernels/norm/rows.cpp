@@ -1,0 +1,153 @@
+// Rows: layer norm and RMS norm.
+#include <algorithm>
+
+#include "core/isa.h"
+#include "core/launch.h"
+#include "core/parallel.h"
+#include "core/scratch.h"
+#include "kernels/norm/norm.h"
+#include "kernels/norm/vectors.h"
+
+namespace mlext {
+
+MLEXT_DISPATCH(NormKernels, norm_kernels)
+
+namespace {
+
+// Elements of one chunk of a parallel loop.
+constexpr index kRowsChunk = 1 << 14;
+// Rows whose gradients of weight and bias add up in one place, before those places add up in float64.
+constexpr index kLeastTogether = 8, kMostTogether = 256;
+
+enum RowsSlot { kSlotAbsent, kSlotPartial };
+
+struct RowsRun {
+  const NormKernels* kernels;
+  DType dtype;
+  NormRowsArgs args;  // of all rows
+
+  index size() const { return item_size(dtype); }
+  NormRowsArgs part(index begin, index end) const {
+    NormRowsArgs part = args;
+    const index at = begin * args.n * size(), statistic = begin * item_size(accumulate_dtype(dtype));
+    part.x = moved(args.x, at);
+    part.g = moved(args.g, at);
+    part.out = moved(args.out, at);
+    part.mean = moved(args.mean, statistic);
+    part.rstd = moved(args.rstd, statistic);
+    part.count = end - begin;
+    return part;
+  }
+  index grain(index rows_each) const { return kRowsChunk / std::max<index>(args.n * rows_each, 1) + 1; }
+
+  // Weights that are not given are 1, biases 0.
+  template <class C>
+  RowsRun completed() const {
+    RowsRun run = *this;
+    C* absent = scratch<C>(kSlotAbsent, 2 * args.n);
+    std::fill_n(absent, args.n, C(1));
+    std::fill_n(absent + args.n, args.n, C(0));
+    if (args.weight == nullptr) run.args.weight = absent;
+    if (args.bias == nullptr) run.args.bias = absent + args.n;
+    return run;
+  }
+
+  template <class C>
+  void forward() const {
+    const RowsRun run = completed<C>();
+    parallel_for(args.count, grain(1),
+                 [&](index begin, index end) { kernels->rows[static_cast<int>(dtype)](run.part(begin, end)); });
+  }
+
+  template <class C>
+  void backward(C* of_weight, C* of_bias) const {
+    const RowsRun run = completed<C>();
+    const index n = args.n, together = std::clamp((args.count + 15) / 16, kLeastTogether, kMostTogether);
+    const index blocks = (args.count + together - 1) / together;
+    C* partial = scratch<C>(kSlotPartial, blocks * 2 * n);
+    parallel_for(blocks, grain(together), [&](index begin, index end) {
+      for (index b = begin; b < end; ++b) {
+        NormRowsArgs part = run.part(b * together, std::min(args.count, (b + 1) * together));
+        part.partial = partial + b * 2 * n;
+        std::fill_n(partial + b * 2 * n, 2 * n, C(0));
+        kernels->rows_gradient[static_cast<int>(dtype)](part);
+      }
+    });
+    parallel_for(n, kRowsChunk / (blocks + 1) + 1, [&](index begin, index end) {
+      for (index c = begin; c < end; ++c) {
+        double w = 0, b = 0;
+        for (index i = 0; i < blocks; ++i) {
+          w += static_cast<double>(partial[i * 2 * n + c]);
+          b += static_cast<double>(partial[i * 2 * n + n + c]);
+        }
+        of_weight[c] = static_cast<C>(w);
+        of_bias[c] = static_cast<C>(b);
+      }
+    });
+  }
+};
+
+// Rows of x, if its last axes are those that are normalised.
+index rows_of(const char* op, const Array& x, const Dims& normalized) {
+  require_floating(op, "x", x);
+  const int outer = x.rank() - normalized.rank;
+  bool fits = normalized.rank > 0 && outer >= 0;
+  index rows = 1;
+  for (int i = 0; fits && i < x.rank(); ++i) {
+    if (i < outer) rows *= x.shape[i];
+    if (i >= outer) fits = x.shape[i] == normalized[i - outer];
+  }
+  if (!fits) refuse(op, "normalized_shape", text("the last sizes of x ", x.shape), normalized);
+  if (normalized.count() == 0) refuse(op, "normalized_shape", "positive sizes", normalized);
+  return rows;
+}
+
+}  // namespace
+
+Array normalize_rows(const char* op, const Array& x, const Dims& normalized, const Array* weight, const Array* bias,
+                     double eps, bool centred, Array& stats) {
+  const index count = rows_of(op, x, normalized);
+  const Array from = dense(x);
+  const ChannelVector w(op, "weight", weight, x, normalized, "the normalized shape");
+  const ChannelVector b(op, "bias", bias, x, normalized, "the normalized shape");
+  stats = Array::empty({2, count}, accumulate_dtype(x.dtype));
+  Array y = Array::empty(x.shape, x.dtype, x.device);
+  void* rstd = moved(stats.data, stats.nbytes() / 2);
+  const RowsRun run{&norm_kernels(x.device),
+                    x.dtype,
+                    {from.data, nullptr, y.data, count, normalized.count(), w.data(), b.data(), stats.data, rstd, eps,
+                     centred, nullptr}};
+  launch(op, {8 * static_cast<double>(x.size()), 2 * static_cast<double>(x.nbytes())}, {&from, w.used(), b.used()},
+         {&y, &stats}, [run] { run.dtype == DType::float64 ? run.forward<double>() : run.forward<float>(); });
+  return y;
+}
+
+NormGradients normalize_rows_gradient(const char* op, const Array& g, const Array& x, const Array& stats,
+                                      const Dims& normalized, const Array* weight, bool centred) {
+  const index count = rows_of(op, x, normalized);
+  require_same_dtype(op, "g", g, "x", x);
+  require_shape(op, "g", g, x.shape, ", that of x");
+  const DType computed = accumulate_dtype(x.dtype);
+  require_dtype(op, "stats", stats, computed, "that of the statistics");
+  require_shape(op, "stats", stats, {2, count}, ", mean and rstd of every row");
+  const Array from = dense(x), slopes = dense(g), kept = dense(stats);
+  const ChannelVector w(op, "weight", weight, x, normalized, "the normalized shape");
+  NormGradients out{Array::empty(x.shape, x.dtype), Array::empty(normalized, computed),
+                    Array::empty(normalized, computed)};
+  void* rstd = moved(kept.data, kept.nbytes() / 2);
+  const RowsRun run{&norm_kernels(x.device),
+                    x.dtype,
+                    {from.data, slopes.data, out.x.data, count, normalized.count(), w.data(), nullptr, kept.data, rstd,
+                     0, centred, nullptr}};
+  launch(op, {16 * static_cast<double>(x.size()), 3 * static_cast<double>(x.nbytes())},
+         {&from, &slopes, &kept, w.used()}, {&out.x, &out.weight, &out.bias},
+         [run, to = out.weight.data, bias = out.bias.data] {
+           run.dtype == DType::float64 ? run.backward(static_cast<double*>(to), static_cast<double*>(bias))
+                                       : run.backward(static_cast<float*>(to), static_cast<float*>(bias));
+         });
+  out.weight = narrowed_to(out.weight, x.dtype);
+  out.bias = narrowed_to(out.bias, x.dtype);
+  return out;
+}
+
+}  // namespace mlext

@@ -1,0 +1,87 @@
+"""What the normalisations share: checks, kernels and their way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlext import _C
+from mlext.functional._common import jointly, keep, record
+
+
+def with_own(name: str, x: Any, weight: Any, bias: Any, options: tuple[Any, ...]) -> Any:
+    """Statistics of x itself: (y, mean, var)."""
+    if not (_C.tracks(x) or _C.tracks(weight) or _C.tracks(bias)):
+        return _C.normalize(name, x, weight, bias, *options)
+    x, weight, bias = keep(x), keep(weight), keep(bias)
+    y, mean, var = _C.normalize(name, x, weight, bias, *options)
+    return _recorded(name, y, x, weight, bias, (mean, var), (*options, False)), mean, var
+
+
+def with_given(x: Any, mean: Any, var: Any, weight: Any, bias: Any, options: tuple[Any, ...]) -> Any:
+    """Batch norm with statistics that x has no part in."""
+    if not (_C.tracks(x) or _C.tracks(weight) or _C.tracks(bias)):
+        return _C.normalize_with("batch_norm", x, mean, var, weight, bias, *options)
+    x, weight, bias = keep(x), keep(weight), keep(bias)
+    y = _C.normalize_with("batch_norm", x, mean, var, weight, bias, *options)
+    return _recorded("batch_norm", y, x, weight, bias, (mean, var), (*options, True))
+
+
+def _recorded(name: str, y: Any, x: Any, weight: Any, bias: Any, stats: tuple[Any, Any], flags: tuple[Any, ...]) -> Any:
+    used = [i for i, v in enumerate((x, weight, bias)) if v is not None]
+
+    def backward(g: Any) -> list[Any]:
+        made = _C.normalize_gradient(g, x, *stats, weight, bias, *flags)
+        return [made[i] for i in used]
+
+    parents = tuple(v for v in (x, weight, bias) if v is not None)
+    return record(y, name, parents, jointly(len(used), backward), (*parents, *stats))
+
+
+def over_rows(name: str, x: Any, normalized_shape: Any, weight: Any, bias: Any, eps: float, centred: bool) -> Any:
+    """Layer norm, or without a centre RMS norm."""
+    if not (_C.tracks(x) or _C.tracks(weight) or _C.tracks(bias)):
+        return _C.normalize_rows(name, x, normalized_shape, weight, bias, eps, centred)[0]
+    x, weight, bias = keep(x), keep(weight), keep(bias)
+    y, stats = _C.normalize_rows(name, x, normalized_shape, weight, bias, eps, centred)
+    used = [i for i, v in enumerate((x, weight, bias)) if v is not None]
+
+    def backward(g: Any) -> list[Any]:
+        made = _C.normalize_rows_gradient(g, x, stats, normalized_shape, weight, centred)
+        return [made[i] for i in used]
+
+    parents = tuple(v for v in (x, weight, bias) if v is not None)
+    return record(y, name, parents, jointly(len(used), backward), tuple(v for v in (x, weight, stats) if v is not None))
+
+
+# ---- checks --------------------------------------------------------------------------------------------------------
+
+
+def uses_own(name: str, mean: Any, var: Any, training: bool, momentum: float) -> bool:
+    """Whether x is normalised with its own statistics."""
+    if (mean is None) != (var is None):
+        raise ValueError(f"{name}: argument 'running_var': expected both running statistics, or neither")
+    if not 0 <= momentum <= 1:
+        raise ValueError(f"{name}: argument 'momentum': expected a number in [0, 1], got {momentum}")
+    return training or mean is None
+
+
+def checked_eps(name: str, eps: float) -> float:
+    """``eps``, or an error that names it."""
+    if not 0 <= eps < float("inf"):
+        raise ValueError(f"{name}: argument 'eps': expected a number that is not negative, got {eps}")
+    return eps
+
+
+def wants_relu(name: str, activation: str | None) -> bool:
+    """Whether the activation is relu; ValueError unless it is that or none."""
+    if activation not in (None, "relu"):
+        raise ValueError(f"{name}: argument 'activation': expected None or 'relu', got {activation!r}")
+    return activation is not None
+
+
+_EPSILONS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+
+
+def machine_epsilon(x: Any) -> float:
+    """Distance from 1 to the next number of the dtype of x."""
+    return _EPSILONS.get(x.dtype.name, 0.0)
