@@ -151,6 +151,11 @@ MUTATIONS = [
         "test_conv.py",
     ),
     ("csrc/kernels/conv/filter_gradient.cpp", "(i + 1) % band.rows == 0", "false", "test_conv.py"),
+    # Depthwise: parts of a row begin where the row does; all parts of a gradient add up in the first one's place; a
+    # multiplied channel is the next one.
+    ("csrc/kernels/conv/depthwise.cpp", "args.pixels = pixels;", "", "test_conv.py"),
+    ("csrc/kernels/conv/depthwise.cpp", "sums[i] += sums[part * size + i];", "sums[i] += sums[i];", "test_conv.py"),
+    ("csrc/kernels/conv/conv.cpp", "strides.push(0);", "strides.push(1);", "test_conv.py"),
     # Pooling: every pixel that has the value gets the gradient; padding counts though it should not.
     ("csrc/kernels/pool/pool.simd.cpp", "left = select(takes, V::zero(), left);", "", "test_pool.py"),
     ("csrc/kernels/pool/pool.cpp", "o.counts_padding && !o.adaptive", "!o.adaptive", "test_pool.py"),

@@ -65,6 +65,7 @@ CORNERS: list[Geometry] = [
     ((1, 4, 4, 2), (3, 2, 2, 2), (5, 5, 3, 3, 3, 3, 1, 1), 1),  # strides beyond the filter: pixels that no tap meets
     ((1, 3, 3, 2), (3, 1, 1, 2), (1, 1, 2, 2, 2, 2, 1, 1), 1),  # places in padding alone
     ((2, 9, 9, 8), (8, 3, 3, 1), (2, 2, 1, 1, 1, 1, 1, 1), 8),  # a group for each channel
+    ((1, 70, 90, 40), (40, 3, 3, 1), (1, 1, 1, 1, 1, 1, 1, 1), 40),  # the same in several strips and parts
     ((1, 40, 40, 3), (70, 7, 7, 3), (2, 2, 3, 3, 3, 3, 1, 1), 1),
     ((1, 6, 300, 5), (17, 1, 9, 5), (1, 1, 0, 4, 0, 4, 1, 1), 1),
     ((3, 7, 7, 130), (100, 3, 3, 130), (1, 1, 1, 1, 1, 1, 1, 1), 1),  # several blocks of k
@@ -99,6 +100,41 @@ def test_corners_are_exact(level: str, geometry: Geometry) -> None:
 def test_any_geometry_is_exact(level: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     check_geometry(rng, draw(rng))
+
+
+def draw_depthwise(rng: np.random.Generator) -> Geometry:
+    """A group for each of more channels than a vector has, with one output or a few."""
+    (n, h, w, _), (_, r, s, _), sizes, _ = draw(rng)
+    size = int(rng.choice([0, 3, 3, 5, 7]))  # some filters have kernels of their own
+    r, s = (size, size) if size else (r, s)
+    h, w = h + 2 * sizes[6] * r, w + 2 * sizes[7] * s
+    groups = int(rng.integers(2, 90))
+    return (n, h, w, groups), (groups * int(rng.choice([1, 1, 3])), r, s, 1), sizes, groups
+
+
+@pytest.mark.parametrize("seed", range(200, 224))
+def test_any_depthwise_geometry_is_exact(level: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    check_geometry(rng, draw_depthwise(rng), str(rng.choice(["float32", "float32", "float64"])))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("activation", [None, "relu", "silu"])
+def test_depthwise_with_all_that_ends_a_tile(level: str, dtype: str, activation: str | None) -> None:
+    rng = np.random.default_rng(3)
+    x, w = integers(rng, (2, 9, 8, 21), 1), integers(rng, (21, 3, 3, 1), 1)
+    b, r = integers(rng, (21,), 2), integers(rng, (2, 9, 8, 21), 2)
+    sizes = (1, 1, 1, 1, 1, 1, 1, 1)
+    value = oracle.conv2d(x, w, sizes, 21) + b + r
+    expected = {None: value, "relu": np.maximum(value, 0), "silu": value / (1 + np.exp(-value))}[activation]
+    for kind in ("float32", dtype):
+        args = [tensor(v, kind) for v in (x, w, b)]
+        got, pre = _C.conv2d(*args, sizes, 21, activation, True, tensor(r, kind))
+        tolerance = 1e-6 if kind == "float32" else 1e-2
+        np.testing.assert_allclose(numbers(got), expected, rtol=tolerance, atol=tolerance)
+        assert same(pre, value)
+        plain = _C.conv2d(*args, sizes, 21, activation, None, tensor(r, kind))
+        np.testing.assert_array_equal(numbers(plain), numbers(got))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
@@ -221,6 +257,7 @@ def test_bits_do_not_depend_on_threads(threads: Callable[[int], None]) -> None:
         ((5, 7, 7, 256), (256, 3, 3, 256), (1, 1, 1, 1, 1, 1, 1, 1), 1),
         ((2, 64, 64, 3), (32, 5, 5, 3), (2, 2, 2, 2, 2, 2, 1, 1), 1),
         ((2, 20, 20, 32), (64, 3, 3, 8), (1, 1, 0, 0, 0, 0, 1, 1), 4),
+        ((3, 40, 50, 70), (70, 3, 3, 1), (1, 1, 1, 1, 1, 1, 1, 1), 70),
     ):
         x, w = (rng.standard_normal(s).astype(np.float32) for s in (shape, filters))
         seen = set()
@@ -246,23 +283,25 @@ def test_images_do_not_depend_on_each_other(level: str) -> None:
 
 def test_nothing_outside_the_arguments_is_touched(level: str, pages: list[GuardedPage]) -> None:
     rng = np.random.default_rng(9)
-    for shape, filters, sizes in (
-        ((1, 5, 5, 3), (17, 3, 3, 3), (1, 1, 0, 0, 0, 0, 1, 1)),
-        ((2, 4, 6, 5), (3, 2, 3, 5), (2, 1, 1, 1, 1, 1, 1, 1)),
-        ((1, 3, 9, 17), (9, 1, 1, 17), (1, 2, 0, 0, 0, 0, 1, 1)),
+    for shape, filters, sizes, groups in (
+        ((1, 5, 5, 3), (17, 3, 3, 3), (1, 1, 0, 0, 0, 0, 1, 1), 1),
+        ((2, 4, 6, 5), (3, 2, 3, 5), (2, 1, 1, 1, 1, 1, 1, 1), 1),
+        ((1, 3, 9, 17), (9, 1, 1, 17), (1, 2, 0, 0, 0, 0, 1, 1), 1),
+        ((1, 6, 7, 17), (17, 3, 3, 1), (1, 1, 1, 1, 1, 1, 1, 1), 17),
+        ((1, 7, 8, 5), (5, 5, 4, 1), (2, 1, 1, 2, 1, 2, 1, 1), 5),
     ):
         for dtype in (np.float32, np.float64):
             x, w = integers(rng, shape).astype(dtype), integers(rng, filters).astype(dtype)
-            expected = oracle.conv2d(x, w, sizes, 1)
+            expected = oracle.conv2d(x, w, sizes, groups)
             g = integers(rng, expected.shape).astype(dtype)
             x_end, w_end, g_end = pages[0].end(x), pages[1].end(w), pages[2].end(g)
-            assert same(_C.conv2d(x_end, w_end, None, sizes, 1), expected)
+            assert same(_C.conv2d(x_end, w_end, None, sizes, groups), expected)
             assert same(
-                _C.conv2d_input_gradient(g_end, w_end, shape, sizes, 1),
-                oracle.conv2d_input_gradient(g, w, shape, sizes, 1),
+                _C.conv2d_input_gradient(g_end, w_end, shape, sizes, groups),
+                oracle.conv2d_input_gradient(g, w, shape, sizes, groups),
             )
-            got = _C.conv2d_weight_gradient(g_end, x_end, filters, sizes, 1)
-            assert same(got, oracle.conv2d_weight_gradient(g, x, filters, sizes, 1))
+            got = _C.conv2d_weight_gradient(g_end, x_end, filters, sizes, groups)
+            assert same(got, oracle.conv2d_weight_gradient(g, x, filters, sizes, groups))
 
 
 def test_views_are_read_as_they_are(level: str) -> None:

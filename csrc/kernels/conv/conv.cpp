@@ -11,6 +11,7 @@
 #include "kernels/conv/correlate.h"
 #include "kernels/conv/filter_gradient.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/reduce/reduce.h"
 
 namespace mlext {
 
@@ -64,6 +65,25 @@ void check_images(const char* op, const char* name, const Array& x) {
 
 // Kernels take any strides but that of channels.
 Array with_channels_last(const Array& x) { return x.strides[x.rank() - 1] == 1 || x.size() == 0 ? x : dense(x); }
+
+// Filters of one channel, several for each channel of x: as many as there are outputs, of channels that repeat. (They could
+// be groups of several outputs, but those would fill no vector.)
+index multiplier(const Dims& weight, const ConvOptions& o) { return weight[3] == 1 ? weight[0] / o.groups : 1; }
+Array repeated(const Array& x, index times) {
+  Dims shape = x.shape, strides = x.strides;
+  shape.push(times);
+  strides.push(0);
+  const Array made = dense(x.view(shape, strides));
+  const Dims joined{x.shape[0], x.shape[1], x.shape[2], x.shape[3] * times};
+  return made.view(joined, dense_strides(joined));
+}
+// Images as describe() wants them.
+Array prepared(const Array& x, const Dims& weight, ConvOptions& o) {
+  const index times = o.groups > 1 ? multiplier(weight, o) : 1;
+  if (times <= 1 || x.size() == 0) return with_channels_last(x);
+  o.groups = weight[0];
+  return repeated(x, times);
+}
 
 Work work_of(const Dims& y, const Dims& weight, const Array& a, const Array& b, index c_bytes) {
   const double per_pixel = static_cast<double>(weight.count());
@@ -183,10 +203,11 @@ Array conv(const char* op, const Array& x, const Array& weight, const Array* bia
   Array y = Array::empty(shape, x.dtype, x.device);
   if (pre != nullptr) *pre = Array::empty(shape, x.dtype, x.device);
   if (y.size() == 0) return y;
-  const Array images = with_channels_last(x), filter = dense(weight);
+  ConvOptions used = options;
+  const Array images = prepared(x, weight.shape, used), filter = dense(weight);
   const Array vector = bias != nullptr ? dense(*bias) : Array(),
               added = residual != nullptr ? dense(*residual) : Array();
-  Correlation c = describe(images, weight.shape, shape, options);
+  Correlation c = describe(images, weight.shape, shape, used);
   c.product.a = images.data;
   c.product.b = filter.data;
   c.product.b_home = pack_home(filter);
@@ -214,6 +235,14 @@ Array conv_input_gradient(const char* op, const Array& g, const Array& weight, c
     require_same_dtype(op, "bias", *bias, "g", g);
     require_shape(op, "bias", *bias, {x_shape[3]}, " (one per output)");
   }
+  const index times = options.groups > 1 ? multiplier(weight.shape, options) : 1;
+  if (times > 1 && bias == nullptr && activation == Activation::none) {
+    const ConvOptions each{options.rows, options.cols, weight.shape[0]};
+    const Dims repeats{x_shape[0], x_shape[1], x_shape[2], x_shape[3] * times}, last{4};
+    const Array all = conv_input_gradient(op, g, weight, repeats, nullptr, each, activation, nullptr);
+    const Dims parts{x_shape[0], x_shape[1], x_shape[2], x_shape[3], times};
+    return sum(all.view(parts, dense_strides(parts)), &last, false);
+  }
   Array x = Array::empty(x_shape, g.dtype, g.device);
   if (pre != nullptr) *pre = Array::empty(x_shape, g.dtype, g.device);
   if (x.size() == 0) return x;
@@ -240,8 +269,9 @@ Array conv_weight_gradient(const char* op, const Array& g, const Array& x, const
   require_shape(op, "g", g, shape, text(" for x of shape ", x.shape));
   Array out = Array::empty(weight_shape, x.dtype, x.device);
   if (out.size() == 0) return out;
-  const Array images = with_channels_last(x), slopes = dense(g);
-  Correlation c = describe(images, weight_shape, shape, options);
+  ConvOptions used = options;
+  const Array images = prepared(x, weight_shape, used), slopes = dense(g);
+  Correlation c = describe(images, weight_shape, shape, used);
   c.product.a = images.data;
   c.product.c = slopes.data;
   launch(op, work_of(shape, weight_shape, images, slopes, out.nbytes()), {&images, &slopes}, {&out},

@@ -9,6 +9,7 @@
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "kernels/conv/band.h"
+#include "kernels/conv/depthwise.h"
 #include "kernels/conv/panels.h"
 #include "kernels/gemm/ahead.h"
 
@@ -132,19 +133,11 @@ struct Walk {
 
 template <class T>
 void run(const GemmTypeKernels<T>& kernels, const Correlation& c) {
-  const GemmArgs& g = c.product;
   ConvPlan plan = make_plan(kernels, c);
   spread_over_threads(plan, c);
   BufferRef kept;
   const T* panels = panels_of(Panels<T>{kernels, c, plan}, kept);
-  const T* bias = static_cast<const T*>(g.bias_n);
-  if (bias != nullptr && gemm_detail::is_converted(g.dtype)) {
-    const index n = g.n * c.groups;
-    T* wide = scratch<T>(gemm_detail::kSlotBias, ceil_div(n, kernels.lanes) * kernels.lanes);
-    kernels.pack_b(g.dtype, g.bias_n, 0, 1, 1, n, wide, 0);
-    bias = wide;
-  }
-  const Walk<T> walk{kernels, c, plan, panels, bias};
+  const Walk<T> walk{kernels, c, plan, panels, bias_of(kernels, c)};
   const index tasks = c.groups * plan.bands(c) * plan.panel_tasks();
   parallel_for(tasks, gemm_detail::parallel_grain(tasks, flops(c)), [&](index begin, index end) {
     for (index task = begin; task < end; ++task) walk.run_task(task);
@@ -161,6 +154,7 @@ void correlate(const Correlation& c) {
     g.a_row = c.cols.x_step;
     return gemm(g);
   }
+  if (is_depthwise(c)) return depthwise(c);
   const GemmKernels& kernels = gemm_kernels(c.product.device);
   c.product.dtype == DType::float64 ? run(kernels.f64, c) : run(kernels.f32, c);
 }

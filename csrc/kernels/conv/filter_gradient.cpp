@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "kernels/conv/band.h"
+#include "kernels/conv/depthwise.h"
 
 namespace mlext {
 
@@ -182,6 +183,7 @@ void filter_gradient(const Correlation& c, void* dw) {
     product.c_row = g.k;
     return gemm(product);
   }
+  if (is_depthwise(c)) return depthwise_gradient(c, dw);
   const GemmKernels& kernels = gemm_kernels(g.device);
   g.dtype == DType::float64 ? run(kernels.f64, c, dw) : run(kernels.f32, c, dw);
 }

@@ -52,34 +52,46 @@ struct Panels {
   }
 };
 
-// Kept with the weight if it is used again (gemm/kept.h), else `made` in workspace of this thread.
+// What pack(to) makes of a weight: kept with it if it is used again (gemm/kept.h), else in workspace of this thread.
+template <class T, class Pack>
+const T* kept_or_made(Buffer* home, const PackKey& key, index size, BufferRef& kept, Pack pack) {
+  const index bytes = size * static_cast<index>(sizeof(T));
+  FoundPack found;
+  if (home != nullptr && bytes >= gemm_detail::kKeptBytes) {
+    found = find_pack(*home, key);
+    kept = found.pack;
+    if (kept) return static_cast<const T*>(kept->data);
+  }
+  if (found.wanted) kept = BufferRef(default_pool().take(static_cast<std::size_t>(bytes)));
+  T* made = found.wanted ? static_cast<T*>(kept->data) : scratch<T>(kSlotPanels, size);
+  pack(made);
+  if (found.wanted) keep_pack(*home, key, found.stamp, kept);
+  return made;
+}
+
 template <class T>
 const T* panels_of(const Panels<T>& panels, BufferRef& kept) {
   const Correlation& c = panels.c;
   const GemmArgs& g = c.product;
-  const index bytes = panels.size() * static_cast<index>(sizeof(T));
-  FoundPack found;
   constexpr index kMostTaps = 1 << 11;
-  const bool keeps = g.b_home != nullptr && bytes >= gemm_detail::kKeptBytes && c.cols.taps < kMostTaps;
   // Next to the layouts of products, which end at 2^19.
   const int layout = (static_cast<int>(g.dtype) * 4096 + static_cast<int>(panels.kernels.lanes) * 16 +
                       static_cast<int>(panels.plan.panels.size(0))) +
                      (static_cast<int>(c.cols.taps) << 19);
   const PackKey key{g.b, g.k, g.n * c.groups, g.b_row, g.b_col, layout};
-  if (keeps) {
-    found = find_pack(*g.b_home, key);
-    kept = found.pack;
-    if (kept) return static_cast<const T*>(kept->data);
-  }
-  if (!found.wanted) {
-    T* made = scratch<T>(kSlotPanels, panels.size());
-    panels.pack(made);
-    return made;
-  }
-  kept = BufferRef(default_pool().take(static_cast<std::size_t>(bytes)));
-  panels.pack(static_cast<T*>(kept->data));
-  keep_pack(*g.b_home, key, found.stamp, kept);
-  return static_cast<const T*>(kept->data);
+  return kept_or_made<T>(c.cols.taps < kMostTaps ? g.b_home : nullptr, key, panels.size(), kept,
+                         [&](T* to) { panels.pack(to); });
+}
+
+// The bias as the compute type, or null.
+template <class T>
+const T* bias_of(const GemmTypeKernels<T>& kernels, const Correlation& c) {
+  const GemmArgs& g = c.product;
+  if (g.bias_n == nullptr || !gemm_detail::is_converted(g.dtype)) return static_cast<const T*>(g.bias_n);
+  const index n = g.n * c.groups;
+  T* wide = scratch<T>(gemm_detail::kSlotBias, ceil_div(n, kernels.lanes) * kernels.lanes);
+  kernels.pack_b(g.dtype, g.bias_n, 0, 1, 1, n, wide, 0);
+  return wide;
 }
 
 }  // namespace mlext::conv_detail
