@@ -211,19 +211,16 @@ CompiledObject* compiled_of(const py::object& object) {
   return reinterpret_cast<CompiledObject*>(object.ptr());
 }
 
-// A buffer of the program's own holding a copy of `value`; a Tensor.
-py::object program_input(Program& program, py::object value) {
+// A Tensor with memory of `pool` (null: the default one) that holds a copy of `value`. No launch: a capture in progress does
+// not see it.
+py::object copied(Pool* pool, const py::object& value, const char* op) {
   const bool tensor = is_array(value.ptr());
-  const Array from = tensor ? array_of(value.ptr()) : view_ndarray(value.ptr(), "compile", "argument", false);
-  set_current_pool(program.pool());
-  Array to;
-  try {
-    to = Array::empty(from.shape, from.dtype);
-  } catch (...) {
-    set_current_pool(nullptr);
-    throw;
-  }
-  set_current_pool(nullptr);
+  const Array from = tensor ? array_of(value.ptr()) : view_ndarray(value.ptr(), op, "value", false);
+  struct Restore {
+    ~Restore() { set_current_pool(capturing() != nullptr ? capturing()->pool() : nullptr); }
+  } restore;
+  set_current_pool(pool);
+  Array to = Array::empty(from.shape, from.dtype);
   copy_in(from, to);
   return py::reinterpret_steal<py::object>(new_tensor(std::move(to)));
 }
@@ -279,9 +276,14 @@ void bind_program(py::module_& m) {
       .def(py::init<>())
       .def("begin", &begin_capture)
       .def("end", [](Program&) { end_capture(); })
-      .def("input", &program_input, py::arg("value"))
+      .def(
+          "input", [](Program& p, const py::object& value) { return copied(p.pool(), value, "compile"); },
+          py::arg("value"))
       .def("replay", &Program::replay)
       .def("steps", &program_steps, "(name, flops, bytes) of every launch.");
+  m.def(
+      "constant", [](const py::object& value) { return copied(nullptr, value, "constant"); }, py::arg("value"),
+      "A Tensor like the ndarray that lives on after a capture in progress, whose replays may read it.");
   m.def("is_capturing", [] { return capturing() != nullptr; });
   m.def("refuse_read", [](const char* what) { refuse_read_while_capturing(what); }, py::arg("what"));
   m.def("bump_epoch", &bump_epoch, "To be called when a mode changes that captures depend on.");

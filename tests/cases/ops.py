@@ -286,6 +286,20 @@ PRODUCTS = [
     Case("global_avg_pool2d", F.global_avg_pool2d, lambda x: x.mean(axis=(1, 2)), ((2, 5, 6, 3),)),
     Case("global_max_pool2d", F.global_max_pool2d, lambda x: x.max(axis=(1, 2)), ((2, 5, 6, 3),)),
     Case(
+        "interpolate",
+        lambda x: F.interpolate(x, (7, 3)),
+        lambda x: x[:, np.arange(7) * 4 // 7][:, :, np.arange(3) * 5 // 3],
+        ((2, 4, 5, 3),),
+        elementwise=False,
+    ),
+    Case(
+        "interpolate_bilinear",
+        lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+        oracle.doubled,
+        ((2, 4, 5, 3),),
+        elementwise=False,
+    ),
+    Case(
         "batch_norm",
         lambda x, w, b: F.batch_norm(x, None, None, w, b),
         lambda x, w, b: oracle.normalized(x, (0, 1, 2)) * w + b,

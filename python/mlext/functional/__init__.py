@@ -70,6 +70,7 @@ from mlext.functional.arithmetic import (
 )
 from mlext.functional.convolution import conv1d, conv2d, conv_transpose2d
 from mlext.functional.indexing import getitem, setitem
+from mlext.functional.interpolation import interpolate
 from mlext.functional.linear import bilinear, embedding, linear, matmul
 from mlext.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from mlext.functional.pooling import (
@@ -83,7 +84,7 @@ from mlext.functional.pooling import (
     max_pool2d,
 )
 from mlext.functional.quantized import matmul_integer, quantized_linear, weight_only_linear
-from mlext.functional.random import dropout
+from mlext.functional.random import dropout, dropout2d
 from mlext.functional.reduction import (
     all,
     any,
@@ -154,6 +155,7 @@ __all__ = [
     "cumsum",
     "div",
     "dropout",
+    "dropout2d",
     "elu",
     "embedding",
     "eq",
@@ -177,6 +179,7 @@ __all__ = [
     "hard_swish",
     "hard_tanh",
     "instance_norm",
+    "interpolate",
     "isfinite",
     "isnan",
     "layer_norm",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from mlext import _C
-from mlext.functional._common import ArrayLike, record
+from mlext.functional._common import ArrayLike, Tensor, record, require_array
+from mlext.functional.arithmetic import mul
 from mlext.random import Generator, resolve
+from mlext.tensor import ones
 
 
 def dropout(x: ArrayLike, p: float = 0.5, training: bool = True, *, rng: Generator | int | None = None) -> Any:
@@ -36,3 +38,31 @@ def dropout(x: ArrayLike, p: float = 0.5, training: bool = True, *, rng: Generat
     if not _C.tracks(x):
         return out
     return record(out, "dropout", (x,), (lambda g: _C.dropout_backward(g, mask, p),))
+
+
+def dropout2d(x: ArrayLike, p: float = 0.5, training: bool = True, *, rng: Generator | int | None = None) -> Any:
+    """Set whole channels of a sample to 0 with probability ``p`` and scale the others by ``1 / (1 - p)``.
+
+    Parameters
+    ----------
+    x : Tensor or ndarray, shape (N, ..., C)
+        Samples.
+    p, training, rng
+        As in :func:`dropout`.
+
+    Raises
+    ------
+    ValueError
+        If ``p`` is outside [0, 1] or NaN, or x has no axis between samples and channels.
+
+    References
+    ----------
+    Tompson et al. 2015, "Efficient object localization using convolutional networks", section 3.2.
+    """
+    require_array("dropout2d", "x", x, 3)
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout2d: argument 'p': expected a probability in [0, 1], got {p}")
+    if not training or p == 0:
+        return x
+    kept = _C.dropout(ones(x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1], dtype=x.dtype.name), p, resolve(rng).state)[0]
+    return mul(x, kept if isinstance(x, Tensor) else kept.numpy())

@@ -24,7 +24,7 @@ from mlext.nn.activation import (
     Softsign,
     Tanh,
 )
-from mlext.nn.basic import Dropout, Flatten, Identity, Lambda, Residual
+from mlext.nn.basic import Dropout, Dropout2d, Flatten, Identity, Lambda, Residual, Upsample
 from mlext.nn.container import ModuleDict, ModuleList, Sequential
 from mlext.nn.conv import Conv1d, Conv2d, ConvTranspose2d
 from mlext.nn.embedding import Embedding
@@ -43,6 +43,7 @@ from mlext.nn.pooling import (
     MaxPool2d,
 )
 from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
+from mlext.nn.separable import DepthwiseConv2d, SeparableConv2d
 from mlext.tensor import Parameter
 
 __all__ = [
@@ -57,7 +58,9 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
+    "DepthwiseConv2d",
     "Dropout",
+    "Dropout2d",
     "ELU",
     "Embedding",
     "Flatten",
@@ -90,6 +93,7 @@ __all__ = [
     "ReLU6",
     "Residual",
     "SELU",
+    "SeparableConv2d",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -98,5 +102,6 @@ __all__ = [
     "Softshrink",
     "Softsign",
     "Tanh",
+    "Upsample",
     "WeightOnlyLinear",
 ]

@@ -52,6 +52,76 @@ class Dropout(Module):
         return f"p={self.p}"
 
 
+class Dropout2d(Dropout):
+    """While training, set whole channels of a sample to 0 with probability ``p``; scale others by ``1 / (1 - p)``.
+
+    Parameters
+    ----------
+    p, rng
+        As in :class:`Dropout`.
+
+    Shapes
+    ------
+    x : (N, ..., C)
+    output : that of x
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> layer = ml.nn.Dropout2d(0.5, rng=0)
+    >>> sorted(set(layer(ml.ones(4, 2, 2, 8)).sum((1, 2)).numpy().ravel().tolist()))
+    [0.0, 8.0]
+
+    References
+    ----------
+    Tompson et al. 2015, "Efficient object localization using convolutional networks".
+    """
+
+    def forward(self, x: Any) -> Any:
+        """Apply the layer."""
+        return F.dropout2d(x, self.p, self.training, rng=self.rng)
+
+
+class Upsample(Module):
+    """Images of another size: :func:`mlext.functional.interpolate`.
+
+    Parameters
+    ----------
+    size, scale_factor, mode, align_corners
+        As in the function.
+
+    Shapes
+    ------
+    x : (N, H, W, C)
+    output : (N, P, Q, C)
+
+    Raises
+    ------
+    ValueError
+        As the function.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> ml.nn.Upsample(scale_factor=2)(ml.ones(1, 3, 4, 2)).shape
+    (1, 6, 8, 2)
+    """
+
+    def __init__(
+        self, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool = False
+    ) -> None:
+        self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners
+
+    def forward(self, x: Any) -> Any:
+        """Apply the layer."""
+        return F.interpolate(x, self.size, self.scale_factor, self.mode, self.align_corners)
+
+    def extra_repr(self) -> str:
+        """Show the size and the mode."""
+        size = f"scale_factor={self.scale_factor}" if self.size is None else f"size={self.size}"
+        return f"{size}, mode={self.mode!r}"
+
+
 class Flatten(Module):
     """Join the axes from ``start_dim`` to ``end_dim`` into one.
 

@@ -13,6 +13,7 @@ from mlext.nn.linear import Linear
 from mlext.nn.module import Module
 from mlext.nn.normalization import BatchNorm, GroupNorm, InstanceNorm
 from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
+from mlext.nn.separable import DepthwiseConv2d
 
 C = TypeVar("C", bound="_List")
 
@@ -129,7 +130,9 @@ _FUSED = {
 }
 _ALL = frozenset(_FUSED.values())
 _FUSING = {
-    **dict.fromkeys((Linear, QuantizedLinear, WeightOnlyLinear, Conv1d, Conv2d, ConvTranspose2d), _ALL),
+    **dict.fromkeys(
+        (Linear, QuantizedLinear, WeightOnlyLinear, Conv1d, Conv2d, ConvTranspose2d, DepthwiseConv2d), _ALL
+    ),
     **dict.fromkeys((BatchNorm, GroupNorm, InstanceNorm), frozenset(["relu"])),
 }
 
