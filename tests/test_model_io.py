@@ -74,6 +74,7 @@ def test_every_layer_describes_itself(name, tmp_path):
         "Bilinear": (2, 3, 4),
         "Embedding": (5, 2, 0),
         "Residual": (ml.nn.Linear(2, 2),),
+        "Skip": (ml.nn.Linear(2, 2),),
         "Sequential": (ml.nn.Linear(2, 2), ml.nn.ReLU()),
         "ModuleList": ([ml.nn.Linear(2, 2)],),
         "ModuleDict": ({"a": ml.nn.Linear(2, 2)},),

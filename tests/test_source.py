@@ -225,6 +225,8 @@ MAY_IMPORT = {
     "datasets": "datasets io",
     "io": f"{CORE} nn io",
     "plot": "io training",
+    "fusion": f"{CORE} nn",
+    "models": f"{CORE} nn models",
     "quantization": f"{CORE} nn",
     "training": f"{CORE} data functional io losses metrics nn optim plot training",
 }

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         show_config,
     )
     from mlext.explaining import explain_gemm
+    from mlext.fusion import fuse
     from mlext.io import load, save
     from mlext.profiling import nan_check, profile
     from mlext.quantization import quantize
@@ -43,11 +44,12 @@ if TYPE_CHECKING:
     from mlext.transforms import differentiable, grad, value_and_grad
 
 # Loaded at first use, so that `import mlext` stays within 15 ms of NumPy's own: modules, and names by module.
-_MODULES = "cuda data datasets init io losses metrics nn optim plot random training"
+_MODULES = "cuda data datasets init io losses metrics models nn optim plot random training"
 _NAMES = {
     "compiling": "compile",
     "config": "empty_cache get_isa get_num_threads memory_stats set_isa set_num_threads show_config",
     "explaining": "explain_gemm",
+    "fusion": "fuse",
     "io": "load save",
     "profiling": "nan_check profile",
     "quantization": "quantize",
@@ -57,6 +59,7 @@ _NAMES = {
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
+    "fuse",
     "Parameter",
     "Tensor",
     "__version__",
@@ -89,6 +92,7 @@ __all__ = [
     "manual_seed",
     "memory_stats",
     "metrics",
+    "models",
     "nan_check",
     "nn",
     "no_grad",

@@ -78,6 +78,14 @@ LAYERS = [
     ("Flatten", lambda dtype: nn.Flatten(), [(2, 3, 4)]),
     ("Identity", lambda dtype: nn.Identity(), [(2, 3)]),
     ("Lambda", lambda dtype: nn.Lambda(lambda x: x * x), [(2, 3)]),
+    (
+        "Residual, shortcut",
+        lambda dtype: nn.Residual(
+            nn.Sequential(nn.Linear(5, 3, dtype=dtype, rng=1)), nn.Linear(5, 3, dtype=dtype, rng=2), activation="silu"
+        ),
+        [(4, 5)],
+    ),
+    ("Skip", lambda dtype: nn.Skip(nn.Linear(5, 3, dtype=dtype, rng=1)), [(4, 5)]),
     ("Residual", lambda dtype: nn.Residual(nn.Linear(5, 5, dtype=dtype, rng=1)), [(4, 5)]),
     (
         "Sequential",

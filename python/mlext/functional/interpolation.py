@@ -122,4 +122,5 @@ def _weights(before: int, after: int, align_corners: bool, wide: bool) -> Tensor
 def _like(x: Any, constant: Tensor) -> Any:
     if isinstance(x, np.ndarray):
         return constant.numpy()
-    return _C.cast(constant, x.dtype.name) if x.dtype.itemsize == 2 else constant
+    is_half = constant.dtype.is_floating and x.dtype.itemsize == 2
+    return _C.cast(constant, x.dtype.name) if is_half else constant

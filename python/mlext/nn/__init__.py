@@ -24,7 +24,7 @@ from mlext.nn.activation import (
     Softsign,
     Tanh,
 )
-from mlext.nn.basic import Dropout, Dropout2d, Flatten, Identity, Lambda, Residual, Upsample
+from mlext.nn.basic import Dropout, Dropout2d, Flatten, Identity, Lambda, Upsample
 from mlext.nn.container import ModuleDict, ModuleList, Sequential
 from mlext.nn.conv import Conv1d, Conv2d, ConvTranspose2d
 from mlext.nn.embedding import Embedding
@@ -43,6 +43,7 @@ from mlext.nn.pooling import (
     MaxPool2d,
 )
 from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
+from mlext.nn.residual import Residual, Skip
 from mlext.nn.separable import DepthwiseConv2d, SeparableConv2d
 from mlext.tensor import Parameter
 
@@ -97,6 +98,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "Skip",
     "Softmax",
     "Softplus",
     "Softshrink",

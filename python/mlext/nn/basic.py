@@ -1,4 +1,4 @@
-"""Layers without parameters: dropout, changes of shape, any function."""
+"""Layers without parameters: dropout, changes of shape and size, any function."""
 
 from __future__ import annotations
 
@@ -197,37 +197,3 @@ class Lambda(Module):
     def extra_repr(self) -> str:
         """Show the name of the function."""
         return getattr(self.function, "__name__", repr(self.function))
-
-
-class Residual(Module):
-    """A module and a way around it.
-
-        y = x + module(x)
-
-    Parameters
-    ----------
-    module : Module
-        Its output must have the shape of its input.
-
-    Examples
-    --------
-    >>> import mlext as ml
-    >>> ml.nn.Residual(ml.nn.Identity())(ml.ones(2))
-    Tensor([2., 2.])
-
-    References
-    ----------
-    He et al. 2016, "Deep residual learning for image recognition".
-    """
-
-    def __init__(self, module: Module) -> None:
-        if not isinstance(module, Module):
-            raise TypeError(f"Residual: argument 'module': expected a Module, got {type(module).__name__}")
-        self.module = module
-
-    def forward(self, x: Any) -> Any:
-        """Add the output to the input."""
-        out = self.module(x)
-        if out.shape != x.shape:
-            raise ValueError(f"residual: expected an output of shape {x.shape}, as the input, got {out.shape}")
-        return x + out

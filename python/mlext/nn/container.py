@@ -136,6 +136,8 @@ _FUSING = {
     **dict.fromkeys((BatchNorm, GroupNorm, InstanceNorm), frozenset(["relu"])),
 }
 
+_ADDING = (Linear, Conv1d, Conv2d)
+
 
 def _fused_name(first: Module, second: Module) -> str | None:
     """Return the activation that ``first`` can apply for ``second``, if no hook sees them."""
@@ -180,25 +182,46 @@ class Sequential(_List):
 
     def forward(self, x: Any) -> Any:
         """Apply the modules in order."""
+        return _run_all(list(self._items.values()), x)
+
+    def ends_adding(self) -> bool:
+        """Whether the last module can add a residual and apply an activation in its kernel."""
+        last: Any = next(reversed(self._items.values()), None)
+        return type(last) in _ADDING and not (self._hooks or last._hooks or last.activation)
+
+    def run_adding(self, x: Any, activation: str | None, residual: Any) -> Any:
+        """Apply the modules, the last one of which adds a residual and applies an activation."""
         modules = list(self._items.values())
-        i = 0
-        while i < len(modules):
-            module = modules[i]
-            fused = _fused_name(module, modules[i + 1]) if i + 1 < len(modules) else None
-            if fused is None:
-                x = module(x)
-                i += 1
-            else:
-                if compiling._modes is not None:
-                    compiling.note_mode(module, module._mode())
-                    compiling.note_mode(modules[i + 1], modules[i + 1]._mode())
-                try:
-                    x = module.run_with(x, fused)  # type: ignore[attr-defined]
-                except Exception as error:
-                    locate(error, module)
-                    raise
-                i += 2
-        return x
+        if compiling._modes is not None:
+            compiling.note_mode(self, self._mode())
+            compiling.note_mode(modules[-1], modules[-1]._mode())
+        x = _run_all(modules[:-1], x)
+        try:
+            return modules[-1].run_with(x, activation, residual)  # type: ignore[attr-defined]
+        except Exception as error:
+            locate(error, modules[-1])
+            raise
+
+
+def _run_all(modules: list[Module], x: Any) -> Any:
+    i = 0
+    while i < len(modules):
+        module = modules[i]
+        fused = _fused_name(module, modules[i + 1]) if i + 1 < len(modules) else None
+        if fused is None:
+            x = module(x)
+            i += 1
+        else:
+            if compiling._modes is not None:
+                compiling.note_mode(module, module._mode())
+                compiling.note_mode(modules[i + 1], modules[i + 1]._mode())
+            try:
+                x = module.run_with(x, fused)  # type: ignore[attr-defined]
+            except Exception as error:
+                locate(error, module)
+                raise
+            i += 2
+    return x
 
 
 class ModuleList(_List):

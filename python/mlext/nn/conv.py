@@ -136,9 +136,10 @@ class Conv2d(_Convolution):
         self._start(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation)
         self._fill((out_channels, *self.kernel_size, in_channels // groups), out_channels, bias, dtype, rng)
 
-    def run_with(self, x: Any, activation: str | None) -> Any:
-        """Apply the layer and an activation in one kernel."""
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups, activation)
+    def run_with(self, x: Any, activation: str | None, residual: Any = None) -> Any:
+        """Apply the layer, add a residual and apply an activation in one kernel."""
+        geometry = (self.stride, self.padding, self.dilation)
+        return F.conv2d(x, self.weight, self.bias, *geometry, self.groups, activation, residual=residual)
 
 
 class Conv1d(_Convolution):
@@ -193,9 +194,10 @@ class Conv1d(_Convolution):
         self._start(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation)
         self._fill((out_channels, *self.kernel_size, in_channels // groups), out_channels, bias, dtype, rng)
 
-    def run_with(self, x: Any, activation: str | None) -> Any:
-        """Apply the layer and an activation in one kernel."""
-        return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups, activation)
+    def run_with(self, x: Any, activation: str | None, residual: Any = None) -> Any:
+        """Apply the layer, add a residual and apply an activation in one kernel."""
+        geometry = (self.stride, self.padding, self.dilation)
+        return F.conv1d(x, self.weight, self.bias, *geometry, self.groups, activation, residual=residual)
 
 
 class ConvTranspose2d(_Convolution):

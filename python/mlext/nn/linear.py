@@ -82,9 +82,9 @@ class Linear(Module):
         """Apply the layer."""
         return F.linear(x, self.weight, self.bias, self.activation)
 
-    def run_with(self, x: Any, activation: str) -> Any:
-        """Apply the layer and an activation in one kernel."""
-        return F.linear(x, self.weight, self.bias, activation)
+    def run_with(self, x: Any, activation: str | None, residual: Any = None) -> Any:
+        """Apply the layer, add a residual and apply an activation in one kernel."""
+        return F.linear(x, self.weight, self.bias, activation, residual=residual)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
