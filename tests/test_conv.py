@@ -119,14 +119,19 @@ def test_any_depthwise_geometry_is_exact(level: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("activation", [None, "relu", "silu"])
+@pytest.mark.parametrize("activation", [None, "relu", "relu6", "silu"])
 def test_depthwise_with_all_that_ends_a_tile(level: str, dtype: str, activation: str | None) -> None:
     rng = np.random.default_rng(3)
     x, w = integers(rng, (2, 9, 8, 21), 1), integers(rng, (21, 3, 3, 1), 1)
     b, r = integers(rng, (21,), 2), integers(rng, (2, 9, 8, 21), 2)
     sizes = (1, 1, 1, 1, 1, 1, 1, 1)
     value = oracle.conv2d(x, w, sizes, 21) + b + r
-    expected = {None: value, "relu": np.maximum(value, 0), "silu": value / (1 + np.exp(-value))}[activation]
+    expected = {
+        None: value,
+        "relu": np.maximum(value, 0),
+        "relu6": np.clip(value, 0, 6),
+        "silu": value / (1 + np.exp(-value)),
+    }[activation]
     for kind in ("float32", dtype):
         args = [tensor(v, kind) for v in (x, w, b)]
         got, pre = _C.conv2d(*args, sizes, 21, activation, True, tensor(r, kind))
@@ -187,7 +192,7 @@ def test_outside_shapes_are_exact(file: str) -> None:
 # ---- the store phase -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activation", [None, "relu", "tanh", "gelu"])
+@pytest.mark.parametrize("activation", [None, "relu", "relu6", "tanh", "gelu"])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("residual", [False, True])
 def test_fused_is_the_same_as_afterwards(level: str, activation: str | None, bias: bool, residual: bool) -> None:

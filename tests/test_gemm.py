@@ -21,6 +21,7 @@ Array = np.ndarray[Any, Any]
 SHAPES = json.loads((Path(__file__).parents[1] / "bench" / "shapes" / "gemm.json").read_text())
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "tanh": np.tanh,
     "gelu": lambda x: x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
@@ -389,7 +390,7 @@ def test_linear(level: str, activation: str | None, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("activation", [None, "relu", "relu6"])
 def test_linear_half_is_exact_on_integers(level: str, dtype: str, activation: str | None) -> None:
     rng = np.random.default_rng(11)
     for shape, out in (((1, 30), 40), ((70, 30), 45), ((3, 600), 33)):
@@ -397,11 +398,11 @@ def test_linear_half_is_exact_on_integers(level: str, dtype: str, activation: st
         value = x @ w.T + bias
         got, pre = _C.linear(tensor(x, dtype), tensor(w, dtype), tensor(bias, dtype), activation, True)
         assert same(numbers(pre), value)
-        assert same(numbers(got), np.maximum(value, 0) if activation else value)
+        assert same(numbers(got), ACTIVATIONS[activation](value) if activation else value)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
-@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("activation", [None, "relu", "relu6"])
 def test_residual_is_added_once(level: str, dtype: str, activation: str | None) -> None:
     """Whichever kernel computes it, with and without a bias, from a view too."""
     rng = np.random.default_rng(12)
@@ -414,7 +415,7 @@ def test_residual_is_added_once(level: str, dtype: str, activation: str | None) 
             for added in (tensor(residual, dtype), tensor(residual.T.copy(), dtype).T):
                 got, pre = _C.linear(*arrays, activation, True, added)
                 assert same(numbers(pre), value)
-                assert same(numbers(got), np.maximum(value, 0) if activation else value)
+                assert same(numbers(got), ACTIVATIONS[activation](value) if activation else value)
                 assert same(numbers(_C.linear(*arrays, activation, False, added)), numbers(got))
                 assert same(numbers(added), residual)
 

@@ -99,6 +99,7 @@ def test_wrong_factors(a: Any, b: Any, error: type[Exception], text: str) -> Non
 ACTIVATIONS = {
     None: lambda v: v,
     "relu": lambda v: np.maximum(v, 0),
+    "relu6": lambda v: np.clip(v, 0, 6),
     "sigmoid": lambda v: 1 / (1 + np.exp(-v)),
     "tanh": np.tanh,
     "silu": lambda v: v / (1 + np.exp(-v)),

@@ -27,7 +27,7 @@ inline Activation parse_activation(const char* op, std::optional<std::string_vie
   if (Activation::known != Activation::none && *name == #known) return Activation::known;
   MLEXT_ACTIVATIONS(MLEXT_CASE)
 #undef MLEXT_CASE
-  refuse(op, "activation", "None, 'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh' or 'silu'", "'", *name, "'");
+  refuse(op, "activation", "None, 'relu', 'relu6', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh' or 'silu'", "'", *name, "'");
 }
 
 namespace detail {

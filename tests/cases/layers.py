@@ -38,7 +38,7 @@ LAYERS = [
             lambda dtype, n=name: nn.Linear(5, 3, activation=n, dtype=dtype, rng=1),
             [(4, 5)],
         )
-        for name in ("relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu")
+        for name in ("relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu")
     ],
     ("Bilinear", lambda dtype: nn.Bilinear(3, 4, 2, dtype=dtype, rng=1), [(6, 3), (6, 4)]),
     ("Conv2d", lambda dtype: nn.Conv2d(3, 4, (3, 2), 2, 1, dtype=dtype, rng=1), [(2, 5, 6, 3)]),

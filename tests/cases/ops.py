@@ -365,6 +365,7 @@ PRODUCTS = [
     )
     for name, act in {
         "relu": oracle.relu,
+        "relu6": lambda x: np.clip(x, 0, 6),
         "sigmoid": oracle.sigmoid,
         "tanh": np.tanh,
         "gelu": oracle.gelu,

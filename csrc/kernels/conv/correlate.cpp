@@ -77,7 +77,7 @@ struct Walk {
     tile.in_row = tile.out_row = plan.direct ? g.c_row : width;
     tile.beta = plan.direct ? (block.run == 0 ? static_cast<T>(g.beta) : T(1)) : T(0);
     const bool last = block.run + block.runs >= plan.runs, finishes = last && gemm_detail::has_epilogue(g);
-    tile.relu = last && gemm_detail::ends_in_tile(g);
+    tile.top = last ? gemm_detail::tile_top<T>(g) : 0;
     // What comes next: as a rule, the panel behind this one.
     const T* next = tile.b + block.runs * plan.run * width;
     const index bytes = width * static_cast<index>(sizeof(T));

@@ -1,6 +1,7 @@
 #include "kernels/conv/depthwise.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/dtype.h"
 #include "core/isa.h"
@@ -115,7 +116,9 @@ struct Rows {
     args.bias = bias != nullptr ? bias + c0 : nullptr;
     args.ahead = c.rows.stride * c.rows.x_step;
     args.ahead_y = c.rows.y_step;
-    args.relu = gemm_detail::ends_in_tile(g);
+    const T top = gemm_detail::tile_top<T>(g), infinity = std::numeric_limits<T>::infinity();
+    args.least = top > 0 ? 0 : -infinity;
+    args.most = top > 0 ? top : infinity;
     if (direct) {
       args.y = static_cast<T*>(g.c) + to;
       if (g.beta != 0) args.in = static_cast<const T*>(g.residual) + to;

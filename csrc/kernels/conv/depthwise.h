@@ -27,8 +27,8 @@ struct DepthwiseArgs {
   const PixelRange* inside;  // for each tap, where it is inside of the image
   PixelRange whole;          // where all are
   PixelRange pixels;         // to do
-  bool relu;
-  index ahead, ahead_y;  // elements from the last row under a tap, and from y, to memory that the next row needs
+  double least, most;        // of y
+  index ahead, ahead_y;      // elements from the last row under a tap, and from y, to memory that the next row needs
 };
 
 // By dtype; null where there are no kernels.

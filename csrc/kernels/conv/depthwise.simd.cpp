@@ -25,7 +25,7 @@ struct Row {
   const C *w, *bias, *in;
   C* y;
   index channels, rows, taps, w_step, w_row, x_row, tap_step, step, y_step, ahead, ahead_y;
-  V least;
+  V least, most;
 
   explicit Row(const DepthwiseArgs& args)
       : x(static_cast<const S*>(args.x) + args.begin * args.x_row),
@@ -44,7 +44,8 @@ struct Row {
         y_step(args.y_step),
         ahead(args.ahead),
         ahead_y(args.ahead_y),
-        least(args.relu ? C(0) : -static_cast<C>(__builtin_inf())) {}
+        least(static_cast<C>(args.least)),
+        most(static_cast<C>(args.most)) {}
 
   // From here on: a vector of channels that begins with c.
 
@@ -56,7 +57,7 @@ struct Row {
   MLEXT_INLINE void finish(V sum, index q, index c, Part part) const {
     const index to = q * y_step + c;
     if (in != nullptr) sum += get<V>(in + to, part);
-    put(y + to, max(least, sum), part);  // in this order NaN stays
+    put(y + to, min(most, max(least, sum)), part);  // in this order NaN stays
   }
 
   // Pixels q to `end`, all of whose taps are inside, with a filter in registers: a pixel is a load and an fma per tap, and

@@ -93,7 +93,7 @@ struct Gradient {
     tile.bias = nullptr;
     tile.alpha = 1;
     tile.beta = band.image == 0 && band.row == 0 ? T(0) : T(1);
-    tile.relu = false;
+    tile.top = 0;
     const Split split = panels();
     for (index piece = p0; piece < p1; ++piece) {
       poll_interrupt();

@@ -62,6 +62,7 @@ namespace mlext {
   X(tanh_backward, 2, 0)         \
   X(sigmoid_backward, 2, 0)      \
   X(relu_backward, 2, 0)         \
+  X(relu6_backward, 2, 0)        \
   X(leaky_relu_backward, 2, 1)   \
   X(elu_backward, 2, 1)          \
   X(celu_backward, 2, 1)         \

@@ -54,6 +54,7 @@ MLEXT_UNARY(erf, erf(x))
 // max(0, x) in this order keeps NaN: max returns its second argument where the comparison fails.
 MLEXT_UNARY(relu, max(zero, x))
 MLEXT_BINARY(relu_backward, v, g, select(v > zero, g, zero))
+MLEXT_BINARY(relu6_backward, v, g, select((v > zero) & (v < V(T(6))), g, zero))
 MLEXT_UNARY(leaky_relu, select(x > zero, x, MLEXT_P(0) * x))
 MLEXT_BINARY(leaky_relu_backward, x, g, select(x > zero, g, MLEXT_P(0) * g))
 MLEXT_UNARY(elu, select(x > zero, x, MLEXT_P(0) * expm1(x)))

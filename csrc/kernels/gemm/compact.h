@@ -33,7 +33,7 @@ struct CompactProduct {
     tile.in_row = g.c_row;
     tile.alpha = static_cast<Scalar<T>>(g.alpha);
     tile.beta = static_cast<Scalar<T>>(g.beta);
-    tile.relu = ends_in_tile(g);
+    tile.top = tile_top<T>(g);
     const bool packs = compact_packs(g, ceil_div(m1 - m0, kernels.max_rows[panels.size(p0) - 1]));
     if (packs || (g.b_col != 1 && kept_b == nullptr))
       tile.packed = scratch<T>(kSlotB, g.k * panels.size(p0) * kernels.lanes);

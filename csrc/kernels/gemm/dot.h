@@ -58,7 +58,8 @@ void dot_tile(const TileArgs<T>& g, index i, index rows, index j) {
       T value = g.alpha * sum[r * C + c];
       if (g.bias != nullptr) value += g.bias[j + c];
       if (g.beta != 0) value += g.beta * in[c];
-      out[c] = g.relu && value < 0 ? T(0) : value;
+      if (g.top != 0) value = value < 0 ? T(0) : value > g.top ? g.top : value;
+      out[c] = value;
     }
   }
 }

@@ -15,6 +15,8 @@ MLEXT_INLINE Vec<T> activate(Vec<T> x) {
       return x;
     case Activation::relu:
       return relu(x);
+    case Activation::relu6:
+      return relu_to(x, Vec<T>(T(6)));
     case Activation::sigmoid:
       return sigmoid(x);
     case Activation::tanh:
@@ -51,7 +53,7 @@ void finish_as(const FinishArgs<T>& g) {
   constexpr index N = W::N;
   const W beta(g.beta);
   // Most rows: nothing to add, and whole vectors. Other activations take so long that masks do not show.
-  constexpr bool kCheap = kActivation == Activation::none || kActivation == Activation::relu;
+  constexpr bool kCheap = kActivation <= Activation::relu6;
   const bool plain = kCheap && g.c_col == 1 && g.beta == 0;
   for (index i = 0; i < g.rows; ++i) {
     const T* tile = g.tile + i * g.tile_row;

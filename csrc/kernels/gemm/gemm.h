@@ -18,7 +18,7 @@ namespace mlext {
 
 struct Buffer;
 
-#define MLEXT_ACTIVATIONS(X) X(none) X(relu) X(sigmoid) X(tanh) X(gelu) X(gelu_tanh) X(silu)
+#define MLEXT_ACTIVATIONS(X) X(none) X(relu) X(relu6) X(sigmoid) X(tanh) X(gelu) X(gelu_tanh) X(silu)
 enum class Activation : std::uint8_t {
 #define MLEXT_NAME(name) name,
   MLEXT_ACTIVATIONS(MLEXT_NAME)
@@ -105,7 +105,7 @@ template <class T>
 using Scalar = typename ScalarOf<T>::Type;
 
 // One piece of C in the compute type T (float or double):
-//   out[i, j] = alpha * sum_k a[i, k] b[k, j] + bias[j] + beta * in[i, j], and 0 if that is less and `relu` is set
+//   out[i, j] = alpha * sum_k a[i, k] b[k, j] + bias[j] + beta * in[i, j], then limited to 0 to `top` unless that is 0
 // in and out have unit column stride; out may be in; in is not read when beta is 0; bias may be null.
 //
 // k may come in runs of equal length, between which A and B jump: the rows of an image under a filter.
@@ -122,7 +122,7 @@ struct TileArgs {
   T* out;
   index out_row;
   Scalar<T> alpha, beta;
-  bool relu;
+  Scalar<T> top;       // 0, or relu and no more than this
   T* packed;           // only for `pack_tile`
   const Ahead* ahead;  // only for `stream_tile`: a list whose last entry counts more rows than there can be
   index runs = 1;

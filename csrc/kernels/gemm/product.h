@@ -210,7 +210,7 @@ struct Product {
     tile.in = first && plan.direct ? static_cast<const T*>(outputs.in) + m0 * g.c_row + n0 : tile.out;
     tile.in_row = tile.out_row;
     tile.beta = first ? (plan.direct ? beta : 0) : 1;
-    tile.relu = ends_in_tile(g) && step.k0 + step.k == g.k;
+    tile.top = step.k0 + step.k == g.k ? tile_top<T>(g) : 0;
   }
 
   // The epilogue over rows m0 and columns n0 of C; with plan.direct the sums are there and hold beta * R.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "core/dtype.h"
@@ -133,7 +134,14 @@ inline bool is_direct(const GemmArgs& g) { return g.c_col == 1 && g.out_dtype ==
 
 // Whether they can end with the activation too: a relu costs them 2 per cent of k = 64, another pass over C 25.
 inline bool ends_in_tile(const GemmArgs& g) {
-  return is_direct(g) && g.activation == Activation::relu && g.pre == nullptr && g.bias_m == nullptr;
+  const bool limits = g.activation == Activation::relu || g.activation == Activation::relu6;
+  return is_direct(g) && limits && g.pre == nullptr && g.bias_m == nullptr;
+}
+// What their `top` is for that.
+template <class T>
+Scalar<T> tile_top(const GemmArgs& g) {
+  if (!ends_in_tile(g)) return 0;
+  return g.activation == Activation::relu6 ? Scalar<T>(6) : std::numeric_limits<Scalar<T>>::infinity();
 }
 
 // Whether something is left to do after them.

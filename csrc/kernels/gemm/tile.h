@@ -40,6 +40,10 @@ template <class T>
 MLEXT_INLINE Vec<T> relu(Vec<T> x) {
   return max(Vec<T>::zero(), x);
 }
+template <class T>
+MLEXT_INLINE Vec<T> relu_to(Vec<T> x, Vec<T> top) {
+  return min(top, relu(x));
+}
 
 // Cache lines of a row of V vectors.
 inline constexpr index kLine = 64;
@@ -90,11 +94,12 @@ MLEXT_INLINE void scale_and_add(const TileArgs<T>& g, Vec<T> (&acc)[R][V]) {
     }
   }
   if constexpr (kHasRelu<T>) {
-    if (g.relu) {
+    if (g.top != 0) {
+      const W top(g.top);
 #pragma GCC unroll 32
       for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) acc[r][v] = relu(acc[r][v]);
+        for (int v = 0; v < V; ++v) acc[r][v] = relu_to(acc[r][v], top);
       }
     }
   }
@@ -228,7 +233,7 @@ void gemv(const TileArgs<T>& g) {
     W value = alpha * W::load(sum + j);
     if (g.bias != nullptr) value += W::load(g.bias + j, lanes);
     if (g.beta != 0) value = fma(beta, W::load(g.in + j, lanes), value);
-    (g.relu ? relu(value) : value).store(g.out + j, lanes);
+    (g.top != 0 ? relu_to(value, W(g.top)) : value).store(g.out + j, lanes);
   }
 }
 

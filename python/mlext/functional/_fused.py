@@ -10,6 +10,7 @@ from mlext import _C
 # activation: (kernel for g, needs the value before the activation rather than after it)
 _ACTIVATIONS: dict[str, tuple[Any, bool]] = {
     "relu": (_C.relu_backward, False),
+    "relu6": (_C.relu6_backward, False),
     "sigmoid": (_C.sigmoid_backward, False),
     "tanh": (_C.tanh_backward, False),
     "gelu": (_C.gelu_backward, True),

@@ -34,8 +34,9 @@ def relu(x: ArrayLike) -> Any:
 
 
 def relu6(x: ArrayLike) -> Any:
-    """Rectified linear unit limited to 6, ``min(max(x, 0), 6)``."""
-    return _from_input("relu6", x, _C.clip(x, 0.0, 6.0), _C.clip_backward, 0.0, 6.0)
+    """Rectified linear unit limited to 6, ``min(max(x, 0), 6)``; the gradient at 0 and at 6 is 0."""
+    out = _C.clip(x, 0.0, 6.0)
+    return _from_output("relu6", x, out, _C.relu6_backward) if _C.tracks(x) else out
 
 
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Any:

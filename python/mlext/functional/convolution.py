@@ -43,7 +43,7 @@ def conv2d(
         ``ceil(H / stride)`` rows, with the odd zero behind; "valid" is 0.
     groups : int
         Channels and outputs fall into so many groups; a filter sees the channels of its group.
-    activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
+    activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied in the store phase.
     residual : Tensor or ndarray, shape (N, P, Q, O), optional
         Added to the result, in the store phase too, before the activation.
@@ -170,7 +170,7 @@ def conv_transpose2d(
         Those of that convolution.
     output_padding : int or pair of int
         Rows and columns more, less than the stride.
-    activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
+    activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied in the store phase.
 
     Returns

@@ -85,7 +85,7 @@ def linear(
         One row per output feature.
     bias : Tensor or ndarray, shape (O,), optional
         Added to every row of the result.
-    activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
+    activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied in the store phase of the product.
     residual : Tensor or ndarray, shape (..., O), optional
         Added to the result, in the store phase too, before the activation.

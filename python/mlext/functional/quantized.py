@@ -78,7 +78,7 @@ def quantized_linear(
         What a step of a byte of x stands for.
     x_zero : Tensor or ndarray of uint8, one element
         The byte that stands for 0.
-    activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
+    activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied in the store phase.
     out_scale, out_zero : Tensor or ndarray of float32 and of uint8, one element, optional
         What a step of a byte of the result stands for, and the byte that stands for 0.
@@ -151,7 +151,7 @@ def weight_only_linear(
         Added to every row of the result.
     group_size : int
         Neighbours in a row that share a scale: a multiple of 32, or C and more.
-    activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
+    activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied in the store phase.
 
     Returns

@@ -124,6 +124,7 @@ class _List(_Container):
 # Activation layers that those of _FUSING compute in the kernel, bit for bit the same.
 _FUSED = {
     activation.ReLU: "relu",
+    activation.ReLU6: "relu6",
     activation.Sigmoid: "sigmoid",
     activation.Tanh: "tanh",
     activation.SiLU: "silu",

@@ -88,7 +88,7 @@ class Conv2d(_Convolution):
         Channels and outputs fall into so many groups that do not mix.
     bias : bool
         Whether b is added.
-    activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
+    activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied in the same kernel.
     dtype : dtype
         Of the parameters.

@@ -29,7 +29,7 @@ class Linear(Module):
         Size of the last axis of the output.
     bias : bool
         Whether b is added.
-    activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
+    activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied in the same kernel.
     dtype : dtype
         Of the parameters.

@@ -71,7 +71,7 @@ class QuantizedLinear(_Fixed):
         Size of the last axis of the input.
     out_features : int
         Size of the last axis of the output.
-    activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
+    activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied in the same kernel.
     rng : Generator or int, optional
         Source of the initial values.
@@ -167,7 +167,7 @@ class WeightOnlyLinear(_Fixed):
         Neighbours in a row of the weight that share a scale: a multiple of 32. By default a whole row.
     bias : bool
         Whether b is added.
-    activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
+    activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied in the same kernel.
     rng : Generator or int, optional
         Source of the initial values.

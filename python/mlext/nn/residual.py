@@ -30,7 +30,7 @@ class Residual(Module):
         Its output must have the shape of that of the way around it.
     shortcut : Module, optional
         The way around; by default the input as it is.
-    activation : {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
+    activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied to the sum.
 
     Raises
