@@ -54,6 +54,13 @@ PoolWindows windows(const PoolAxis& axis, const PoolOptions& o, index in, index 
   return {in, out, begin, end, counts};
 }
 
+bool is_disjoint(const PoolWindows& w) {
+  for (index i = 1; i < w.out; ++i) {
+    if (w.begin[i] < w.end[i - 1]) return false;
+  }
+  return true;
+}
+
 Dims pooled_shape(const char* op, const Array& x, const PoolOptions& o) {
   require_floating(op, "x", x);
   if (x.rank() != 4) refuse(op, "x", "4 dimensions (N, H, W, C)", "shape ", x.shape);
@@ -68,6 +75,7 @@ PoolArgs describe(const Dims& x, const Dims& y, const PoolOptions& o) {
   args.rows = windows(o.rows, o, x[1], y[1], kSlotRows);
   args.cols = windows(o.cols, o, x[2], y[2], kSlotCols);
   args.channels = x[3];
+  args.disjoint = is_disjoint(args.rows) && is_disjoint(args.cols);
   return args;
 }
 

@@ -29,6 +29,7 @@ struct PoolArgs {
   PoolWindows rows, cols;
   index channels;     // of x
   index first, last;  // rows of y (forward), or channels (backward), to do
+  bool disjoint;      // no pixel of x lies under two windows
 };
 using PoolFn = void (*)(const PoolArgs&);
 

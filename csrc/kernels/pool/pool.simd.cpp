@@ -71,33 +71,64 @@ MLEXT_INLINE V share(V x, V y, V& left) {
   return taken;
 }
 
-// Channels first to last of all pixels: windows may overlap, and their shares add up in the order of the windows.
-template <PoolKind kKind, class S>
-void backward(const PoolArgs& g) {
-  using C = typename Compute<S>::Type;
-  using V = Vec<C>;
-  const index channels = g.channels, row = g.cols.in * channels;
-  S* out = static_cast<S*>(g.out);
-  for (index i = 0; i < g.rows.in * g.cols.in; ++i) {
-    each_vector<V>(g.first, g.last, [&](index c, index lanes) { V::zero().store(out + i * channels + c, lanes); });
-  }
-  for (index p = 0; p < g.rows.out; ++p) {
-    for (index q = 0; q < g.cols.out; ++q) {
-      const index pixel = (p * g.cols.out + q) * channels;
-      const V scale(kKind == PoolKind::max ? C(1) : C(1) / static_cast<C>(g.rows.counts[p] * g.cols.counts[q]));
-      each_vector<V>(g.first, g.last, [&](index c, index lanes) {
-        V left = V::load(static_cast<const S*>(g.g) + pixel + c, lanes) * scale;
-        const V y = kKind == PoolKind::max ? V::load(static_cast<const S*>(g.y) + pixel + c, lanes) : left;
-        for (index r = g.rows.begin[p]; r < g.rows.end[p]; ++r) {
-          for (index s = g.cols.begin[q]; s < g.cols.end[q]; ++s) {
-            const index at = r * row + s * channels + c;
-            const V x = kKind == PoolKind::max ? V::load(static_cast<const S*>(g.x) + at, lanes) : y;
-            (V::load(out + at, lanes) + share<kKind>(x, y, left)).store(out + at, lanes);
-          }
-        }
-      });
+// 0 in channels first to last of some pixels.
+template <class V, class S>
+void clear(const PoolArgs& g, S* out, index r0, index r1, index s0, index s1) {
+  for (index r = r0; r < r1; ++r) {
+    for (index s = s0; s < s1; ++s) {
+      S* pixel = out + (r * g.cols.in + s) * g.channels;
+      each_vector<V>(g.first, g.last, [&](index c, index lanes) { V::zero().store(pixel + c, lanes); });
     }
   }
+}
+
+// The shares of one window, in all its channels.
+template <PoolKind kKind, bool kDisjoint, class S>
+MLEXT_INLINE void window_backward(const PoolArgs& g, S* out, index p, index q) {
+  using C = typename Compute<S>::Type;
+  using V = Vec<C>;
+  const index channels = g.channels, row = g.cols.in * channels, pixel = (p * g.cols.out + q) * channels;
+  const V scale(kKind == PoolKind::max ? C(1) : C(1) / static_cast<C>(g.rows.counts[p] * g.cols.counts[q]));
+  each_vector<V>(g.first, g.last, [&](index c, index lanes) {
+    V left = V::load(static_cast<const S*>(g.g) + pixel + c, lanes) * scale;
+    const V y = kKind == PoolKind::max ? V::load(static_cast<const S*>(g.y) + pixel + c, lanes) : left;
+    for (index r = g.rows.begin[p]; r < g.rows.end[p]; ++r) {
+      for (index s = g.cols.begin[q]; s < g.cols.end[q]; ++s) {
+        const index at = r * row + s * channels + c;
+        const V x = kKind == PoolKind::max ? V::load(static_cast<const S*>(g.x) + at, lanes) : y;
+        const V taken = share<kKind>(x, y, left);
+        (kDisjoint ? taken : V::load(out + at, lanes) + taken).store(out + at, lanes);
+      }
+    }
+  });
+}
+
+// Channels first to last of all pixels. Where windows overlap, their shares add up in the order of the windows; where they
+// do not, every pixel is written once: its share, or the 0 between windows.
+template <PoolKind kKind, bool kDisjoint, class S>
+void backward_of(const PoolArgs& g) {
+  using V = Vec<typename Compute<S>::Type>;
+  S* out = static_cast<S*>(g.out);
+  if (!kDisjoint) clear<V>(g, out, 0, g.rows.in, 0, g.cols.in);
+  index row = 0;
+  for (index p = 0; p < g.rows.out; ++p) {
+    const index r0 = g.rows.begin[p], r1 = g.rows.end[p];
+    index col = 0;
+    if (kDisjoint) clear<V>(g, out, row, r0, 0, g.cols.in);
+    for (index q = 0; q < g.cols.out; ++q) {
+      if (kDisjoint) clear<V>(g, out, r0, r1, col, g.cols.begin[q]);
+      window_backward<kKind, kDisjoint>(g, out, p, q);
+      col = g.cols.end[q];
+    }
+    if (kDisjoint) clear<V>(g, out, r0, r1, col, g.cols.in);
+    row = r1;
+  }
+  if (kDisjoint) clear<V>(g, out, row, g.rows.in, 0, g.cols.in);
+}
+
+template <PoolKind kKind, class S>
+void backward(const PoolArgs& g) {
+  g.disjoint ? backward_of<kKind, true, S>(g) : backward_of<kKind, false, S>(g);
 }
 
 template <class S>
