@@ -39,6 +39,34 @@ def table(tmp_path):
     return path
 
 
+def test_a_cnn_on_the_digits(tmp_path, capsys):
+    assert mlext("train", "--model", "cnn", "--epochs", 6, "--augment", "--out", tmp_path / "a") == 0
+    out = capsys.readouterr().out
+    assert "images of 8x8x1" in out
+    assert float(out.partition("test accuracy ")[2].split()[0]) >= 0.97
+    digits = ml.datasets.load_digits()
+    np.savez(tmp_path / "some.npz", x=digits.data[:50])
+    model = str(tmp_path / "a" / "model.safetensors")
+    assert mlext("predict", model, tmp_path / "some.npz") == 0
+    predicted = capsys.readouterr().out.split()[1:]
+    assert (np.array(predicted).astype(int) == digits.target[:50]).mean() >= 0.96
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["--augment"], "--augment: expected --model cnn"),
+        (["--model", "cnn", "--data", "TABLE"], "--model cnn: expected images, got data of shape (N, 2)"),
+        (["--model", "cnn", "--hidden", "0"], "'out_channels': expected a positive int"),
+    ],
+)
+def test_a_cnn_wants_images(tmp_path, capsys, table, args, text):
+    args = [str(table) if arg == "TABLE" else arg for arg in args]
+    assert mlext("train", *args, "--out", tmp_path / "a") == 2
+    assert text in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
 def test_the_main_job(tmp_path, capsys):
     began = time.process_time()
     assert mlext("train", "--out", tmp_path / "a") == 0

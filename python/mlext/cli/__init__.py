@@ -73,18 +73,28 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     add("--target", metavar="COLUMN", help="CSV: name or position of the target's column (default: the last)")
     add("--size", type=int, metavar="PIXELS", help="image folder: resize to this height and width")
     add("--task", choices=("auto", "classification", "regression"), default="auto", help="(default: by the target)")
-    add("--model", choices=("mlp",), default="mlp", help="kind of network (default: %(default)s)")
+    add(
+        "--model",
+        choices=("mlp", "cnn"),
+        default="mlp",
+        help="kind of network: dense layers, or for images convolutions (default: %(default)s)",
+    )
     add(
         "--hidden",
         type=int,
         nargs="*",
-        default=[128, 64],
+        default=None,
         metavar="N",
-        help="units of the hidden layers (default: 128 64)",
+        help="units of the hidden layers (default: 128 64), or filters at each size of the image (cnn: 32 64)",
     )
     add(
-        "--dropout", type=float, default=0.0, metavar="P", help="dropout after each hidden layer (default: %(default)s)"
+        "--dropout",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="dropout after each hidden layer, or before the last one (cnn) (default: %(default)s)",
     )
+    add("--augment", action="store_true", help="cnn: shift, turn and zoom the images a little in every epoch")
     add("--label-smoothing", type=float, default=0.1, metavar="S", help="classification: (default: %(default)s)")
     add("--epochs", type=int, default=20, help="(default: %(default)s)")
     add("--batch-size", type=int, default=32, help="(default: %(default)s)")

@@ -70,6 +70,7 @@ class Preparation:
             "features": list(data.feature_names),
             "target": args.target,
             "size": list(x.shape[1:3]) if x.ndim == 4 else None,
+            "image": image_shape(data, x) if args.model == "cnn" else None,
             "classes": [],
             "labels": None,
         }
@@ -84,14 +85,16 @@ class Preparation:
         return cls(state)
 
     def inputs(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        """Flatten and scale."""
+        """Scale, as rows of numbers or as images."""
         if list(x.shape[1:]) != self.state["shape"]:
             raise ValueError(f"the model takes data of shape {_rows(self.state['shape'])}, got {_rows(x.shape[1:])}")
         flat = x.reshape(len(x), -1).astype(np.float64)
         if not np.isfinite(flat).all():
             row, column = (int(i) for i in np.argwhere(~np.isfinite(flat))[0])
             raise ValueError(f"row {row}, column {column}: {flat[row, column]} is not a finite number")
-        return ((flat - self.offset) / self.scale).astype(np.float32)
+        scaled = ((flat - self.offset) / self.scale).astype(np.float32)
+        image = self.state.get("image")
+        return scaled if image is None else scaled.reshape(len(x), *image)
 
     def targets(self, y: NDArray[Any]) -> NDArray[Any]:
         """Class codes, or a column of scaled numbers."""
@@ -110,6 +113,14 @@ class Preparation:
         """Predicted numbers in the target's own unit."""
         found: NDArray[np.float64] = out.astype(np.float64) * self.state["target_scale"] + self.state["target_offset"]
         return found
+
+
+def image_shape(data: Dataset, x: NDArray[Any]) -> list[int]:
+    """Rows, columns and channels of the images; ValueError if these are none."""
+    shape = list(x.shape[1:]) if x.ndim > 2 else list(data.image_shape)
+    if len(shape) not in (2, 3):
+        raise ValueError(f"--model cnn: expected images, got data of shape {_rows(x.shape[1:])}")
+    return shape if len(shape) == 3 else [*shape, 1]
 
 
 def _rows(shape: Any) -> str:

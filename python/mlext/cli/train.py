@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 import mlext
 from mlext import losses, metrics, nn, optim
 from mlext.cli.data import Preparation, load_training
-from mlext.data import train_test_split
+from mlext.data import Compose, DataLoader, RandomRotation, RandomShift, RandomZoom, train_test_split
 from mlext.datasets.base import Dataset, TrainTest
 from mlext.training import ModelCheckpoint, TerminateOnNaN, Trainer
 
 __all__ = ["run"]
 
 Split = list[NDArray[Any]]
+
+# Pixels of a side that the last layer of a CNN sees: larger maps are averaged.
+_LARGEST_MAP = 7
 
 
 def run(args: argparse.Namespace) -> None:
@@ -31,17 +34,19 @@ def run(args: argparse.Namespace) -> None:
     preparation = Preparation.fit(data, x_train, y_train, args)
     x_train, x_test = preparation.inputs(x_train), preparation.inputs(x_test)
     y_train, y_test = preparation.targets(y_train), preparation.targets(y_test)
-    model = _mlp(x_train.shape[1], args, len(preparation.classes) or y_train.shape[1])
+    model = make(x_train.shape[1:], args, len(preparation.classes) or y_train.shape[1])
+    batches = _training_data(x_train, y_train, args)
     os.makedirs(args.out, exist_ok=True)
     trainer = _trainer(model, args, bool(preparation.classes))
     kind = f"{len(preparation.classes)} classes" if preparation.classes else "regression"
-    _say(f"{len(x_train)} samples for training, {len(x_test)} for testing, {x_train.shape[1]} features, {kind}")
+    features = "x".join(map(str, x_train.shape[1:]))
+    what = f"{features} features" if x_train.ndim == 2 else f"images of {features}"
+    _say(f"{len(x_train)} samples for training, {len(x_test)} for testing, {what}, {kind}")
     checkpoint = _checkpoint_path(args)
     if args.resume and not os.path.exists(checkpoint):
         raise FileNotFoundError(f"--resume: {checkpoint}: no such file")
     history = trainer.fit(
-        x_train,
-        y_train,
+        *batches,
         epochs=args.epochs,
         batch_size=args.batch_size,
         validation_data=(x_test, y_test),
@@ -83,14 +88,50 @@ def _split(loaded: Dataset | TrainTest, args: argparse.Namespace) -> tuple[Datas
     return loaded, split
 
 
-def _mlp(inputs: int, args: argparse.Namespace, outputs: int) -> nn.Sequential:
+def _training_data(x: NDArray[Any], y: NDArray[Any], args: argparse.Namespace) -> tuple[Any, ...]:
+    """The arrays, or a loader that changes images a little; both go through them in a random order."""
+    if not args.augment:
+        return x, y
+    if x.ndim != 4:
+        raise ValueError("--augment: expected --model cnn, which sees images")
+    pixels, around = max(round(min(x.shape[1:3]) / 10), 1), float(x.min())
+    change = Compose(RandomShift(pixels, around), RandomRotation(10, around), RandomZoom(0.9, 1.1, around))
+    return (DataLoader((x, y), args.batch_size, shuffle=True, rng=args.seed, transform=change),)
+
+
+def make(shape: tuple[int, ...], args: argparse.Namespace, outputs: int) -> nn.Sequential:
+    """The network that the options ask for."""
+    if len(shape) == 1:
+        return _mlp(shape[0], args.hidden if args.hidden is not None else [128, 64], args.dropout, outputs)
+    return _cnn(shape, args.hidden if args.hidden is not None else [32, 64], args.dropout, outputs)
+
+
+def _mlp(inputs: int, hidden: list[int], dropout: float, outputs: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for units in args.hidden:
+    for units in hidden:
         layers += [nn.Linear(inputs, units), nn.ReLU()]
-        if args.dropout:
-            layers.append(nn.Dropout(args.dropout))
+        if dropout:
+            layers.append(nn.Dropout(dropout))
         inputs = units
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+
+def _cnn(shape: tuple[int, ...], filters: list[int], dropout: float, outputs: int) -> nn.Sequential:
+    """Two normalised convolutions at each size of the image, which is halved as long as it can be."""
+    rows, columns, channels = shape
+    layers: list[nn.Module] = []
+    for width in filters:
+        for _ in range(2):
+            layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm(width), nn.ReLU()]
+            channels = width
+        if min(rows, columns) >= 2:
+            layers.append(nn.MaxPool2d(2))
+            rows, columns = rows // 2, columns // 2
+    if max(rows, columns) > _LARGEST_MAP:
+        layers.append(nn.AdaptiveAvgPool2d((min(rows, _LARGEST_MAP), min(columns, _LARGEST_MAP))))
+        rows, columns = min(rows, _LARGEST_MAP), min(columns, _LARGEST_MAP)
+    layers += [nn.Flatten(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear(rows * columns * channels, outputs))
 
 
 def _trainer(model: nn.Module, args: argparse.Namespace, classes: bool) -> Trainer:
