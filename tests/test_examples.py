@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mlext as ml
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -78,3 +80,59 @@ def test_overfitting():
     assert new > 2 * 0.1225 > 4 * fitted
     assert all(cured < 0.75 * new for _, cured, _ in found.values())
     assert found["early stopping"][2] < 1000
+
+
+def test_digits_cnn():
+    found = run("digits_cnn")
+    assert np.mean(found) >= 0.985
+    assert min(found) >= 0.98
+
+
+def test_convolutional_autoencoder():
+    before, after = run("convolutional_autoencoder")
+    assert after < 0.55 * before
+
+
+def test_transfer_learning():
+    shares, seconds = run("transfer_learning")
+    assert shares["frozen base"] > 0.85
+    assert shares["frozen base"] > shares["from nothing"] - 0.03
+    assert seconds["frozen base"] < 0.7 * seconds["from nothing"]
+
+
+def test_gan_digits():
+    made, real = run("gan_digits")
+    assert made.min() >= 0
+    assert made.max() <= 1
+    # The drawn ones are as bright as the real ones, in about the same places, and differ from each other.
+    assert abs(made.mean() - real.mean()) < 0.08
+    assert np.corrcoef(made.mean(0).ravel(), real.mean(0).ravel())[0, 1] > 0.8
+    assert made.std(0).mean() > 0.1
+
+
+def test_tutorial_cnns():
+    found = run("tutorial_cnns")
+    assert min(found.values()) > 0.93
+
+
+def test_pictures_of_filters_and_activations(tmp_path):
+    pytest.importorskip("matplotlib")
+    model = ml.nn.Sequential(ml.nn.Conv2d(3, 10, 3, rng=0), ml.nn.ReLU(), ml.nn.Flatten(), ml.nn.Linear(360, 2, rng=1))
+    assert len(ml.plot.filters(model[0], tmp_path / "filters.png").axes) == 10
+    assert len(ml.plot.filters(np.zeros((3, 2, 2, 5))).axes) == 3
+    image = np.random.default_rng(0).random((8, 8, 3))
+    assert len(ml.plot.activations(model, image, tmp_path / "maps.png", columns=4).axes) == 10
+    assert (tmp_path / "maps.png").stat().st_size > 2000
+    assert not model[0]._hooks
+    assert model.training
+    for call, text in (
+        (lambda: ml.plot.filters(np.zeros((3, 2))), "filters: argument 'weight': expected images or filters"),
+        (
+            lambda: ml.plot.activations(model, image, layer="9"),
+            "activations: argument 'layer': expected a path such as",
+        ),
+        (lambda: ml.plot.activations(model, image, layer="3"), "activations: argument 'layer': expected images"),
+        (lambda: ml.plot.filters(model[0], columns=0), "filters: argument 'columns': expected a positive int"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            call()

@@ -1,4 +1,4 @@
-"""Pictures of training, drawn with matplotlib's object interface: no global state, no window, any thread.
+"""Pictures of training and of networks, by matplotlib's object interface: no global state, no window, any thread.
 
 Needs matplotlib: ``pip install mlext[plot]``.
 """
@@ -17,7 +17,7 @@ from mlext.io import atomic_write
 if TYPE_CHECKING:
     from mlext.training import History
 
-__all__ = ["confusion_matrix", "learning_curves"]
+__all__ = ["activations", "confusion_matrix", "filters", "learning_curves"]
 
 Path = str | os.PathLike[str]
 
@@ -126,4 +126,98 @@ def confusion_matrix(matrix: ArrayLike, names: Sequence[str] = (), path: Path | 
     for row, column in np.ndindex(*counts.shape):
         color = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, fontsize=8)
+    return _finish(figure, path)
+
+
+def filters(weight: Any, path: Path | None = None, *, columns: int = 8) -> Any:
+    """Draw the filters of a convolution, each in shades of its own range.
+
+    Filters of three channels are drawn in colour, others as the mean over their channels.
+
+    Parameters
+    ----------
+    weight : Tensor or ndarray (O, R, S, C), or a Conv2d
+        The filters, or the layer that has them.
+    path : path-like, optional
+        Where to write the picture; its ending decides the format.
+    columns : int
+        Pictures side by side.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not there: ``pip install mlext[plot]``.
+    ValueError
+        If the weight has not four axes, or no filter.
+    """
+    array = _images("filters", "weight", getattr(weight, "weight", weight))
+    return _grid("filters", list(array), columns, path)
+
+
+def activations(model: Any, image: ArrayLike, path: Path | None = None, *, layer: str = "", columns: int = 8) -> Any:
+    """Draw what a layer makes of an image: a picture for each channel.
+
+    Parameters
+    ----------
+    model : Module
+        Run in evaluation mode.
+    image : array (H, W, C)
+        One input.
+    path : path-like, optional
+        Where to write the picture; its ending decides the format.
+    layer : str
+        Path of the layer whose output is drawn, such as "0" or "layer1.0"; by default that of the first convolution.
+    columns : int
+        Pictures side by side.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not there: ``pip install mlext[plot]``.
+    ValueError
+        If there is no such layer, or its output is no image.
+    """
+    layers = dict(model.named_modules())
+    known = [name for name, module in layers.items() if type(module).__name__ in ("Conv2d", "DepthwiseConv2d")]
+    name = layer or next(iter(known), "")
+    if name not in layers or not name:
+        raise ValueError(f"activations: argument 'layer': expected a path such as {known[:3]}, got {layer!r}")
+    seen: list[Any] = []
+    remove = layers[name].register_forward_hook(lambda module, inputs, out: seen.append(out.numpy()))
+    try:
+        with model.evaluating():
+            model(np.asarray(image)[None])
+    finally:
+        remove()
+    maps = _images("activations", "layer", seen[-1])[0]
+    return _grid("activations", [maps[:, :, i : i + 1] for i in range(maps.shape[2])], columns, path)
+
+
+def _images(op: str, name: str, value: Any) -> Any:
+    array = value.detach().numpy() if hasattr(value, "detach") else np.asarray(value)
+    if array.ndim != 4 or array.size == 0:
+        raise ValueError(f"{op}: argument '{name}': expected images or filters of four axes, got shape {array.shape}")
+    return array.astype(np.float64)
+
+
+def _grid(op: str, pictures: list[Any], columns: int, path: Path | None) -> Any:
+    if columns < 1:
+        raise ValueError(f"{op}: argument 'columns': expected a positive int, got {columns}")
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    figure = _figure(op, 1.1 * columns, 1.1 * rows)
+    for i, picture in enumerate(pictures):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        low, high = picture.min(), picture.max()
+        scaled = (picture - low) / (high - low) if high > low else np.zeros_like(picture)
+        axes.imshow(scaled if picture.shape[2] == 3 else scaled.mean(2), cmap="gray", vmin=0, vmax=1)
+        axes.set_axis_off()
     return _finish(figure, path)
