@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import convolution
 import reference
 
 U = 2.0**-24  # unit roundoff of float32
@@ -230,4 +231,4 @@ OPS: dict[str, Any] = {"matmul": Matmul, "matmul_integer": MatmulInteger, "train
 OPS |= dict.fromkeys(reference.MAPS, Map)
 OPS |= dict.fromkeys(reference.REDUCTIONS, Reduce)
 OPS |= dict.fromkeys(("softmax", "log_softmax", "cross_entropy"), Softmax)
-OPS |= dict.fromkeys(("sgd", "adam"), Update)
+OPS |= dict.fromkeys(("sgd", "adam"), Update) | dict.fromkeys(convolution.OPS, convolution.Convolution)

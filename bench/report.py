@@ -12,6 +12,7 @@ BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 TITLES = {
     "numpy": "NumPy",
     "torch": "PyTorch",
+    "torch_channels_last": "torch, channels last",
     "torch_compile": "torch.compile",
     "jax": "JAX",
     "keras": "Keras on JAX",

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+import convolution
 import importing
 import machine
 import peers
@@ -46,6 +47,7 @@ FAMILIES = {
     "dense": ["dense.json"],
     "linear": ["linear.json"],
     "bytes": ["bytes.json"],
+    "conv": ["cnn_layers.json", "conv.json"],
     "import": [],
 }
 FORCED_SUFFIX = " avx512"
@@ -63,10 +65,12 @@ def rows(family: str, options: argparse.Namespace) -> Iterator[tuple[str, dict[s
     seen = set()
     for file in FAMILIES[family]:
         path = HERE / "shapes" / file
-        for row in json.loads(path.read_text())["rows"] if path.exists() else []:
+        table = json.loads(path.read_text())["rows"] if path.exists() else []
+        for row in (each for found in table for each in convolution.expand(file, found)):
             row = {"op": "matmul", **row} if family == "gemm" else row
             wanted = row.get("readme") if options.readme else row.get("quick") or not options.quick
             name = row_name(row)
+            wanted = wanted and options.only in name
             if wanted and name not in seen and row.get("gflop", 0) <= MAX_GFLOP:
                 seen.add(name)
                 yield name, row
@@ -74,6 +78,8 @@ def rows(family: str, options: argparse.Namespace) -> Iterator[tuple[str, dict[s
 
 def row_name(row: dict[str, Any]) -> str:
     op = row["op"]
+    if op in convolution.OPS:
+        return convolution.name(row)
     if op.startswith("matmul"):
         marks = [m for m, on in (("W^T", row.get("trans_a")), ("x^T", row.get("trans_b"))) if on]
         marks += ["Tensors"] if row.get("tensors") else []
@@ -177,6 +183,7 @@ def run_child(family: str, threads: int, names: list[str], env: dict[str, str], 
         "--contestant",
         ",".join(names),
     ]
+    command += ["--only", options.only]
     command += [flag for flag, on in (("--quick", options.quick), ("--readme", options.readme)) if on]
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
@@ -251,7 +258,7 @@ def record(
 def versions(names: list[str]) -> dict[str, str]:
     from importlib import metadata
 
-    aliases = {"sklearn": "scikit-learn", "torch_compile": "torch"}
+    aliases = {"sklearn": "scikit-learn", "torch_compile": "torch", "torch_channels_last": "torch"}
     packages = {name: aliases.get(name, name) for name in names if name != "mlext"}
     return {name: metadata.version(package) for name, package in packages.items()}
 
@@ -296,6 +303,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rows and samples")
     parser.add_argument("--threads", type=int, nargs="+", default=[1], metavar="N")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write everything, for bench/compare.py")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose names have this in them")
     parser.add_argument("--readme", action="store_true", help="measure README.md's rows and rewrite its table")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     options = parser.parse_args()

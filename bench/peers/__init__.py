@@ -13,9 +13,25 @@ import importlib
 import importlib.util
 from types import ModuleType
 
-NAMES = ("mlext", "numpy", "torch", "torch_compile", "jax", "keras", "onnxruntime", "blis", "sklearn")
+NAMES = (
+    "mlext",
+    "numpy",
+    "torch",
+    "torch_channels_last",
+    "torch_compile",
+    "jax",
+    "keras",
+    "onnxruntime",
+    "blis",
+    "sklearn",
+)
 # Packages that a contestant needs besides the one of its name.
-NEEDS = {"torch_compile": ("torch",), "keras": ("keras", "jax"), "onnxruntime": ("onnxruntime", "onnx")}
+NEEDS = {
+    "torch_channels_last": ("torch",),
+    "torch_compile": ("torch",),
+    "keras": ("keras", "jax"),
+    "onnxruntime": ("onnxruntime", "onnx"),
+}
 
 
 def load(name: str) -> ModuleType:

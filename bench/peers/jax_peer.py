@@ -59,6 +59,25 @@ def reduce(inputs: Inputs) -> Any:
     return _timed(lambda x: fn(x, axis), inputs["x"])
 
 
+def convolution(inputs: Inputs) -> Any:
+    """Channels last; gradients are those that JAX derives."""
+    pads = [(p, p) for p in inputs["pad"]]
+
+    def forward(x: Any, w: Any) -> Any:
+        filters = jnp.transpose(w, (1, 2, 3, 0))
+        names, groups = ("NHWC", "HWIO", "NHWC"), inputs["groups"]
+        return jax.lax.conv_general_dilated(
+            x, filters, inputs["stride"], pads, dimension_numbers=names, feature_group_count=groups
+        )
+
+    x, w, g = (inputs[k] for k in ("x", "w", "g"))
+    if inputs["op"] == "conv":
+        return _timed(forward, x, w)
+    if inputs["op"] == "conv_input_gradient":
+        return _timed(lambda x, w, g: jax.vjp(lambda x: forward(x, w), x)[1](g)[0], x, w, g)
+    return _timed(lambda x, w, g: jax.vjp(lambda w: forward(x, w), w)[1](g)[0], x, w, g)
+
+
 def mean_log_loss(logits: Any, labels: Any) -> Any:
     log_p = jax.nn.log_softmax(logits)
     return -jnp.take_along_axis(log_p, labels[:, None], 1).mean()
@@ -121,5 +140,6 @@ def predict(inputs: Inputs) -> Any:
 
 def build(op: str) -> Callable[[Inputs], Any] | None:
     table = {"matmul": matmul, "train": train, "predict": predict, "cross_entropy": cross_entropy}
+    table |= dict.fromkeys(("conv", "conv_input_gradient", "conv_weight_gradient"), convolution)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce)
     return table.get(op)

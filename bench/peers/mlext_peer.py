@@ -106,6 +106,18 @@ def predict(inputs: Inputs) -> Any:
     return lambda: model.predict(x)
 
 
+def convolution(inputs: Inputs) -> Any:
+    """Tensors, so that a filter is packed once; gradients by the kernels that the tape calls."""
+    x, w, g = (ml.tensor(inputs[k]) for k in ("x", "w", "g"))
+    stride, pad, groups = inputs["stride"], inputs["pad"], inputs["groups"]
+    geometry = (*stride, *pad, *pad, 1, 1)
+    if inputs["op"] == "conv":
+        return (lambda: F.conv2d(x, w, None, stride, pad, 1, groups)), lambda y: y.numpy()
+    if inputs["op"] == "conv_input_gradient":
+        return (lambda: ml._C.conv2d_input_gradient(g, w, x.shape, geometry, groups)), lambda y: y.numpy()
+    return (lambda: ml._C.conv2d_weight_gradient(g, x, w.shape, geometry, groups)), lambda y: y.numpy()
+
+
 def build(op: str) -> Callable[[Inputs], Any] | None:
     table = {
         "matmul": matmul,
@@ -114,5 +126,6 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
         "predict": predict,
         "cross_entropy": cross_entropy,
     }
+    table |= dict.fromkeys(("conv", "conv_input_gradient", "conv_weight_gradient"), convolution)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)
     return table.get(op)

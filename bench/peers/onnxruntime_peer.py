@@ -88,7 +88,14 @@ def predict(inputs: Inputs) -> Any:
     return _session(nodes, {"x": inputs["x"]}, constants)
 
 
+def convolution(inputs: Inputs) -> Any:
+    x, w = (np.ascontiguousarray(inputs[k].transpose(0, 3, 1, 2)) for k in ("x", "w"))
+    pads = list(inputs["pad"]) * 2
+    node = helper.make_node("Conv", ["x", "w"], ["out"], strides=inputs["stride"], pads=pads, group=inputs["groups"])
+    return _session([node], {"x": x}, {"w": w}), lambda y: y.transpose(0, 2, 3, 1)
+
+
 def build(op: str) -> Callable[[Inputs], Any] | None:
-    table = {"matmul": matmul, "matmul_integer": matmul_integer, "predict": predict}
+    table = {"matmul": matmul, "matmul_integer": matmul_integer, "predict": predict, "conv": convolution}
     table |= dict.fromkeys(MAPS, map_)
     return table.get(op)

@@ -86,6 +86,26 @@ def update(inputs: Inputs) -> Any:
     return optimizer.step, lambda _: torch.cat([p.detach() for p in params]).numpy()
 
 
+def convolution(inputs: Inputs, layout: Any = torch.contiguous_format) -> Any:
+    """Images and filters with channels first, in memory as the layout says."""
+    x, w, g = (
+        torch.from_numpy(inputs[k]).permute(0, 3, 1, 2).contiguous(memory_format=layout) for k in ("x", "w", "g")
+    )
+    stride, pad, groups = inputs["stride"], inputs["pad"], inputs["groups"]
+    which = {"conv_input_gradient": 0, "conv_weight_gradient": 1}.get(inputs["op"])
+    mask, backward = [i == which for i in range(3)], torch.ops.aten.convolution_backward
+
+    def forward() -> Any:
+        with torch.inference_mode():
+            return torch.conv2d(x, w, None, stride, pad, 1, groups)
+
+    def gradient() -> Any:
+        with torch.inference_mode():
+            return backward(g, x, w, None, stride, pad, [1, 1], False, [0, 0], groups, mask)[which]
+
+    return (forward if which is None else gradient), lambda y: y.permute(0, 2, 3, 1).numpy()
+
+
 def network(inputs: Inputs) -> Any:
     parts: list[Any] = []
     for weight, bias in inputs["layers"]:
@@ -136,5 +156,6 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
         "predict": partial(prediction, compiled=eager),
         "cross_entropy": cross_entropy,
     }
+    table |= dict.fromkeys(("conv", "conv_input_gradient", "conv_weight_gradient"), convolution)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)
     return table.get(op)
