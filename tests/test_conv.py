@@ -73,6 +73,7 @@ CORNERS: list[Geometry] = [
     ((5, 40, 40, 16), (8, 3, 3, 16), (1, 1, 1, 1, 1, 1, 1, 1), 1),  # several bands of whole images
     ((2, 30, 31, 16), (32, 1, 1, 16), (1, 1, 0, 0, 0, 0, 1, 1), 1),  # a product of matrices
     ((2, 30, 31, 16), (32, 1, 1, 16), (2, 2, 0, 0, 0, 0, 1, 1), 1),
+    ((2, 7, 9, 40), (50, 1, 1, 40), (2, 3, 0, 0, 0, 0, 1, 1), 1),  # a product of the pixels that it meets
 ]
 
 

@@ -135,3 +135,46 @@ def test_threads_take_parts_of_large_products_only(one_thread: None) -> None:
 def test_what_it_refuses(arguments: tuple[Any, ...], error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         ml.explain_gemm(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("x", "weight", "options", "kernel", "copies"),
+    [
+        ((1, 56, 56, 64), (64, 3, 3, 64), {"padding": 1}, "tiles", True),
+        ((1, 56, 56, 64), (64, 3, 3, 64), {}, "tiles", False),
+        ((1, 56, 56, 64), (64, 3, 3, 64), {"dtype": "bfloat16"}, "tiles", True),
+        ((4, 14, 14, 64), (256, 1, 1, 64), {}, "product", False),
+        ((4, 14, 14, 64), (256, 1, 1, 64), {"stride": 2}, "product", True),
+        ((4, 56, 56, 64), (256, 1, 1, 64), {"stride": 2}, "tiles", False),
+        ((1, 14, 14, 48), (48, 3, 3, 1), {"padding": "same", "groups": 48}, "depthwise", False),
+        ((1, 14, 14, 48), (96, 3, 3, 1), {"groups": 48}, "depthwise", False),
+        ((1, 14, 14, 48), (48, 3, 3, 4), {"groups": 12}, "tiles", False),
+    ],
+)
+def test_convolutions(x: Any, weight: Any, options: dict[str, Any], kernel: str, copies: bool) -> None:
+    plan = ml.explain_conv(x, weight, **options)
+    assert (plan.kernel, plan.copies) == (kernel, copies)
+    given = {k: v for k, v in options.items() if k != "dtype"}
+    assert plan.result_shape == F.conv2d(np.zeros(x, np.float32), np.zeros(weight, np.float32), None, **given).shape
+    assert plan.seconds > 0
+    text = str(plan)
+    assert kernel in text
+    assert all(reason in text for reason in plan.reasons)
+    assert 0 <= plan.block <= plan.runs[0]
+
+
+@pytest.mark.parametrize(
+    ("x", "weight", "options", "error", "text"),
+    [
+        ((1, 5, 5), (4, 3, 3, 3), {}, ValueError, "'x_shape': expected 4 sizes"),
+        ((1, 5, 5, 0), (4, 3, 3, 0), {}, ValueError, "'x_shape': expected positive sizes"),
+        ((1, 5, 5, 3), (4, 3, 3, 2), {}, ValueError, "'weight': expected shape"),
+        ((1, 5, 5, 3), (4, 3, 3, 3), {"groups": 2}, ValueError, "'groups'"),
+        ((1, 5, 5, 3), (4, 3, 3, 3), {"stride": 0}, ValueError, "'stride': expected positive sizes"),
+        ((1, 5, 5, 3), (4, 3, 3, 3), {"dtype": "int8"}, TypeError, "'dtype': expected a floating dtype"),
+        ((1, 5, 5, 3.5), (4, 3, 3, 3), {}, TypeError, "'x_shape': expected an int"),
+    ],
+)
+def test_convolutions_that_are_none(x: Any, weight: Any, options: dict[str, Any], error: Any, text: str) -> None:
+    with pytest.raises(error, match="explain_conv: argument " + text):
+        ml.explain_conv(x, weight, **options)

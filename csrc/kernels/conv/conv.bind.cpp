@@ -7,6 +7,7 @@
 #include "bind/door.h"
 #include "bind/families.h"
 #include "kernels/conv/conv.h"
+#include "kernels/conv/explain.h"
 
 namespace mlext {
 namespace {
@@ -56,6 +57,29 @@ Array conv_weight_gradient_door(const Array& g, const Array& x, Dims weight_shap
   return conv_weight_gradient(kOp, g, x, weight_shape, options_of(kOp, geometry, groups));
 }
 
+py::dict explain_conv_door(const std::vector<index>& x, const std::vector<index>& weight, const py::object& dtype,
+                           const std::vector<index>& geometry, index groups) {
+  constexpr const char* kOp = "explain_conv";
+  const auto dims = [](const std::vector<index>& sizes) {
+    Dims out;
+    for (const index size : sizes) out.push(size);
+    return out;
+  };
+  const DType type = parse_dtype(dtype.ptr(), kOp, "dtype");
+  if (!is_floating(type)) refuse<TypeError>(kOp, "dtype", "a floating dtype", dtype_name(type));
+  for (const index size : x) {
+    if (size < 1) refuse(kOp, "x_shape", "positive sizes", dims(x));
+  }
+  const ConvExplanation e = explain_conv(dims(x), dims(weight), type, options_of(kOp, dims(geometry), groups));
+  const Dims& y = e.result;
+  return py::dict(py::arg("kernel") = e.kernel, py::arg("result") = py::make_tuple(y[0], y[1], y[2], y[3]),
+                  py::arg("tile") = py::make_tuple(e.tile_rows, e.tile_cols),
+                  py::arg("band") = py::make_tuple(e.images, e.rows), py::arg("copies") = e.copies,
+                  py::arg("runs") = py::make_tuple(e.runs, e.run), py::arg("block") = e.block,
+                  py::arg("tasks") = e.tasks, py::arg("threads") = e.threads, py::arg("waste") = e.waste,
+                  py::arg("reasons") = e.reasons, py::arg("dtype") = py::handle(dtype_object(type)));
+}
+
 }  // namespace
 
 void bind_conv(py::module_& m) {
@@ -67,6 +91,8 @@ void bind_conv(py::module_& m) {
   door<&conv_input_gradient_door<kInputGradient>>(m, kConvNames[kInputGradient], backward,
                                                   "The gradient of conv2d for x.");
   door<&conv_input_gradient_door<kTransposed>>(m, kConvNames[kTransposed], backward, "The same as a layer.");
+  m.def("explain_conv", &explain_conv_door, py::arg("x_shape"), py::arg("weight_shape"), py::arg("dtype"),
+        py::arg("geometry"), py::arg("groups"), "How a convolution of these shapes would be computed, and why.");
   door<&conv_weight_gradient_door>(m, "conv2d_weight_gradient", {"g", "x", "weight_shape", "geometry", "groups"},
                                    "The gradient of conv2d for the weight.");
 }

@@ -9,6 +9,7 @@
 #include "core/launch.h"
 #include "core/packs.h"
 #include "kernels/conv/correlate.h"
+#include "kernels/conv/explain.h"
 #include "kernels/conv/filter_gradient.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/reduce/reduce.h"
@@ -221,6 +222,22 @@ Array conv(const char* op, const Array& x, const Array& weight, const Array* bia
          {&images, &filter, bias != nullptr ? &vector : nullptr, residual != nullptr ? &added : nullptr}, {&y, pre},
          [c] { conv_detail::correlate(c); });
   return y;
+}
+
+ConvExplanation explain_conv(const Dims& x_shape, const Dims& weight, DType dtype, const ConvOptions& options) {
+  constexpr const char* kOp = "explain_conv";
+  Array x;
+  x.shape = x_shape;
+  x.dtype = dtype;
+  check_images(kOp, "x_shape", x);
+  check_geometry(kOp, x_shape, weight, options);
+  ConvExplanation e;
+  e.result = output_shape(x_shape, weight, options);
+  ConvOptions used = options;
+  if (options.groups > 1 && weight[3] == 1) used.groups = x.shape[3] = weight[0];  // as prepared() does
+  x.strides = dense_strides(x.shape);
+  conv_detail::explain(describe(x, weight, e.result, used), e);
+  return e;
 }
 
 Array conv_input_gradient(const char* op, const Array& g, const Array& weight, const Dims& x_shape, const Array* bias,

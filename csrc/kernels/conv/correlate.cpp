@@ -2,6 +2,7 @@
 #include "kernels/conv/correlate.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/dtype.h"
 #include "core/isa.h"
@@ -131,6 +132,24 @@ struct Walk {
   }
 };
 
+// The pixels of x that a filter of one pixel meets, side by side, as the compute type is stored: of product.dtype.
+void run_sparse_product(const Correlation& c) {
+  const index pixel = c.channels * item_size(c.product.dtype), count = c.images * c.rows.out * c.cols.out;
+  char* packed = scratch<char>(kSlotBand, count * pixel);
+  for (index i = 0; i < count; ++i) {
+    const index image = i / (c.rows.out * c.cols.out), p = i / c.cols.out % c.rows.out, q = i % c.cols.out;
+    const index y = p * c.rows.stride - c.rows.before, x = q * c.cols.stride - c.cols.before;
+    const index from = image * c.x_image + y * c.rows.x_step + x * c.cols.x_step;
+    std::memcpy(packed + i * pixel, gemm_detail::at(c.product.a, c.product.dtype, from),
+                static_cast<std::size_t>(pixel));
+  }
+  GemmArgs g = c.product;
+  g.m = count;
+  g.a = packed;
+  g.a_row = c.channels;
+  gemm(g);
+}
+
 template <class T>
 void run(const GemmTypeKernels<T>& kernels, const Correlation& c) {
   ConvPlan plan = make_plan(kernels, c);
@@ -154,6 +173,7 @@ void correlate(const Correlation& c) {
     g.a_row = c.cols.x_step;
     return gemm(g);
   }
+  if (is_sparse_product(c)) return run_sparse_product(c);
   if (is_depthwise(c)) return depthwise(c);
   const GemmKernels& kernels = gemm_kernels(c.product.device);
   c.product.dtype == DType::float64 ? run(kernels.f64, c) : run(kernels.f32, c);
