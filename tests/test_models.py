@@ -152,3 +152,53 @@ def test_wrong_checkpoints_change_nothing() -> None:
         np.testing.assert_array_equal(value.numpy(), before[name])
     models.from_torch(model, state | {"1.num_batches_tracked": np.asarray(3)})
     assert (model[0].weight.numpy() == 1).all()
+
+
+def small_cnn(torch: Any) -> tuple[Any, nn.Module]:
+    """Two normalised convolutions, in PyTorch and here, with PyTorch's values."""
+    t = torch.nn
+    theirs = t.Sequential(
+        *(t.Conv2d(3, 16, 3, padding=1), t.BatchNorm2d(16), t.ReLU(), t.MaxPool2d(2)),
+        *(t.Conv2d(16, 32, 3, padding=1), t.BatchNorm2d(32), t.ReLU(), t.MaxPool2d(2), t.Flatten(), t.Linear(512, 10)),
+    )
+    ours = nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1, rng=0), nn.BatchNorm(16), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1, rng=0), nn.BatchNorm(32), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        nn.Linear(512, 10, rng=0),
+    )
+    return theirs, ours
+
+
+@pytest.mark.parametrize("name", ["small", "resnet18"])
+def test_losses_of_training_equal_those_of_torch(name: str) -> None:
+    """50 steps of the same data with the same options, in float64: 1e-4 would not tell rounding from a fault."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    rng = np.random.default_rng(7)
+    theirs, ours = small_cnn(torch) if name == "small" else pair("resnet18")[:2]
+    theirs, ours = theirs.double(), ours.to("float64")
+    models.from_torch(ours, {k: v.detach() for k, v in theirs.state_dict().items()})
+    size, batch, lr = (16, 32, 0.02) if name == "small" else (32, 8, 0.001)
+    options = {"lr": lr, "momentum": 0.9, "weight_decay": 1e-3}
+    step_of_theirs, step_of_ours = (
+        torch.optim.SGD(theirs.parameters(), **options),
+        ml.optim.SGD(ours.parameters(), **options),
+    )
+
+    @ml.compile
+    def step(x: Any, y: Any) -> Any:
+        loss = ml.losses.cross_entropy(ours(x), y)
+        step_of_ours.zero_grad()
+        loss.backward()
+        step_of_ours.step()
+        return loss
+
+    for i in range(50):
+        x, y = rng.standard_normal((batch, size, size, 3)), rng.integers(0, 10, batch)
+        expected = torch.nn.functional.cross_entropy(
+            theirs(torch.tensor(np.moveaxis(x, -1, 1).copy())), torch.tensor(y)
+        )
+        step_of_theirs.zero_grad()
+        expected.backward()
+        step_of_theirs.step()
+        assert abs(step(x, y).item() / expected.item() - 1) < 1e-6, i

@@ -122,6 +122,20 @@ def test_far_from_zero(level: str, name: str) -> None:
     np.testing.assert_allclose(run(name, x, w, b), expected(name, x, w, b), rtol=0, atol=2e-4)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_squares_that_overflow(level: str, name: str) -> None:
+    rng = np.random.default_rng(13)
+    for shape in ((3, 90, 5), (4, 70, 64)):
+        x = rng.standard_normal(shape).astype(np.float32)
+        x[:, :, 1] *= np.float32(1e20)  # beside channels of size 1
+        w, b = np.ones(shape[-1], np.float32), np.zeros(shape[-1], np.float32)
+        np.testing.assert_allclose(run(name, x, w, b), expected(name, x, w, b), rtol=1e-5, atol=1e-5)
+    # A mean that is rounded to float32 is off by as much as the largest value of a constant row may be.
+    constant = np.full((3, 20, 6), 2.0**100, np.float32)
+    w, b = np.ones(6, np.float32), np.zeros(6, np.float32)
+    np.testing.assert_allclose(run(name, constant, w, b), 1.0 if name == "rms_norm" else 0.0, rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", NAMES)
 def test_half_types(level: str, name: str, dtype: str) -> None:

@@ -225,6 +225,7 @@ MAY_IMPORT = {
     "datasets": "datasets io",
     "io": f"{CORE} nn io",
     "plot": "io training",
+    "convolution_plan": f"{CORE} functional",
     "fusion": f"{CORE} nn",
     "models": f"{CORE} nn models",
     "quantization": f"{CORE} nn",

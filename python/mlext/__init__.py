@@ -35,7 +35,8 @@ if TYPE_CHECKING:
         set_num_threads,
         show_config,
     )
-    from mlext.explaining import explain_conv, explain_gemm
+    from mlext.convolution_plan import explain_conv
+    from mlext.explaining import explain_gemm
     from mlext.fusion import fuse
     from mlext.io import load, save
     from mlext.profiling import nan_check, profile
@@ -48,7 +49,8 @@ _MODULES = "cuda data datasets init io losses metrics models nn optim plot rando
 _NAMES = {
     "compiling": "compile",
     "config": "empty_cache get_isa get_num_threads memory_stats set_isa set_num_threads show_config",
-    "explaining": "explain_conv explain_gemm",
+    "convolution_plan": "explain_conv",
+    "explaining": "explain_gemm",
     "fusion": "fuse",
     "io": "load save",
     "profiling": "nan_check profile",

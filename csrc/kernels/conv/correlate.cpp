@@ -132,7 +132,7 @@ struct Walk {
   }
 };
 
-// The pixels of x that a filter of one pixel meets, side by side, as the compute type is stored: of product.dtype.
+// The pixels of x that a filter of one pixel meets, side by side.
 void run_sparse_product(const Correlation& c) {
   const index pixel = c.channels * item_size(c.product.dtype), count = c.images * c.rows.out * c.cols.out;
   char* packed = scratch<char>(kSlotBand, count * pixel);
@@ -140,8 +140,12 @@ void run_sparse_product(const Correlation& c) {
     const index image = i / (c.rows.out * c.cols.out), p = i / c.cols.out % c.rows.out, q = i % c.cols.out;
     const index y = p * c.rows.stride - c.rows.before, x = q * c.cols.stride - c.cols.before;
     const index from = image * c.x_image + y * c.rows.x_step + x * c.cols.x_step;
-    std::memcpy(packed + i * pixel, gemm_detail::at(c.product.a, c.product.dtype, from),
-                static_cast<std::size_t>(pixel));
+    const auto bytes = static_cast<std::size_t>(pixel);
+    if (y < 0 || y >= c.rows.in || x < 0 || x >= c.cols.in) {
+      std::memset(packed + i * pixel, 0, bytes);
+    } else {
+      std::memcpy(packed + i * pixel, gemm_detail::at(c.product.a, c.product.dtype, from), bytes);
+    }
   }
   GemmArgs g = c.product;
   g.m = count;

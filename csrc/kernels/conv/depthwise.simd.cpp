@@ -85,6 +85,17 @@ struct Row {
     }
   }
 
+  // The same for 3 x 3 and 5 x 5 filters, or the rows of them that are inside; false for others.
+  template <class Part>
+  MLEXT_INLINE bool held(index q, index end, index c, Part part) const {
+    if (taps == 3 && rows == 3) return interior<3, 3>(q, end, c, part), true;
+    if (taps == 3 && rows == 2) return interior<2, 3>(q, end, c, part), true;
+    if (taps == 5 && rows == 5) return interior<5, 5>(q, end, c, part), true;
+    if (taps == 5 && rows == 4) return interior<4, 5>(q, end, c, part), true;
+    if (taps == 5 && rows == 3) return interior<3, 5>(q, end, c, part), true;
+    return false;
+  }
+
   // Pixels q and on, taps t0 to t1, of any filter.
   template <index kCount, class Part>
   MLEXT_INLINE void pixels(index q, index t0, index t1, index c, Part part) const {
@@ -109,7 +120,6 @@ void row(const DepthwiseArgs& args) {
   const PixelRange wanted = args.pixels;
   const index begin = smaller(larger(args.whole.begin, wanted.begin), wanted.end);
   const PixelRange all{begin, larger(smaller(args.whole.end, wanted.end), begin)};
-  const bool three = row.taps == 3 && row.rows == 3, five = row.taps == 5 && row.rows == 5;
   each<typename Row<S>::V>(row.channels, [&](index c, auto part) {
     const auto edge = [&](index q, index end) {
       for (; q < end; ++q) {
@@ -120,12 +130,8 @@ void row(const DepthwiseArgs& args) {
       }
     };
     edge(wanted.begin, all.begin);
-    index q = all.begin;
-    if (three) {
-      row.template interior<3, 3>(q, all.end, c, part);
-    } else if (five) {
-      row.template interior<5, 5>(q, all.end, c, part);
-    } else {
+    if (!row.held(all.begin, all.end, c, part)) {
+      index q = all.begin;
       for (; q + kPixels <= all.end; q += kPixels) row.template pixels<kPixels>(q, 0, row.taps, c, part);
       for (; q < all.end; ++q) row.template pixels<1>(q, 0, row.taps, c, part);
     }

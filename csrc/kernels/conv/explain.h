@@ -17,7 +17,7 @@ struct ConvExplanation {
   index tile_rows = 0, tile_cols = 0, images = 0, rows = 0, run = 0, runs = 0, block = 0;
   bool copies = false;
   index tasks = 0, threads = 1;  // tasks: of tiles
-  double waste = 1;  // multiplications, those in idle lanes included, over those that are needed
+  double waste = 1;              // multiplications, those in idle lanes included, over those that are needed
   std::vector<std::string> reasons;
 };
 ConvExplanation explain_conv(const Dims& x, const Dims& weight, DType dtype, const ConvOptions& options);

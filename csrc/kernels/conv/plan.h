@@ -54,8 +54,7 @@ inline bool is_product(const Correlation& c) {
 // without the pixels between is a product too (16 pixels of 2048 channels to 512: 0.3 of the time).
 constexpr index kLowTile = 12;
 inline bool is_sparse_product(const Correlation& c) {
-  const auto inside = [](const Axis& a) { return a.taps == 1 && !is_padded(a); };
-  return c.groups == 1 && c.product.k > 0 && inside(c.rows) && inside(c.cols) && c.cols.out < kLowTile &&
+  return c.groups == 1 && c.product.k > 0 && c.rows.taps == 1 && c.cols.taps == 1 && c.cols.out < kLowTile &&
          c.images * c.rows.out > 1 && c.rows.y_step == c.cols.out * c.product.c_row &&
          c.y_image == c.rows.out * c.rows.y_step;
 }

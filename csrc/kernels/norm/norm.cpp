@@ -25,7 +25,8 @@ struct Run {
   DType dtype;
   NormArgs args;
   const void *weight, *bias;
-  void *mean, *var;
+  void* mean;
+  double* var;
   double eps;
   bool relu, given;  // given: mean and var are read
 
@@ -33,10 +34,7 @@ struct Run {
   double factor(const void* vector, index c, double otherwise) const {
     return vector == nullptr ? otherwise : static_cast<double>(static_cast<const C*>(vector)[c]);
   }
-  template <class C>
-  double rstd(index at) const {
-    return 1 / std::sqrt(static_cast<double>(static_cast<const C*>(var)[at]) + eps);
-  }
+  double rstd(index at) const { return 1 / std::sqrt(var[at] + eps); }
 
   template <class C>
   NormArgs with_vectors(int count) const {
@@ -54,7 +52,7 @@ struct Run {
       for (index s = 0; s < shape.samples; ++s) {
         for (index group = begin; group < end; ++group) {
           const index at = s * shape.groups + group;
-          const double scale = rstd<C>(at);
+          const double scale = rstd(at);
           shape.each_column(group, [&](index c, index column) {
             C* to = memory + s * shape.columns + column;
             to[0] = static_cast<C*>(mean)[at];
@@ -70,7 +68,7 @@ struct Run {
   template <class C>
   void sum(NormFn fn, NormArgs all) const {
     shape.each_block<C>(all, item_size(dtype), false, [&](NormArgs& part) {
-      part.work = scratch<C>(kSlotWork, 3 * shape.columns);
+      part.work = scratch<C>(kSlotWork, 4 * shape.columns);
       fn(part);
     });
   }
@@ -96,7 +94,7 @@ struct Run {
         const double center = total / members;
         each([&](double rows, double c, double m) { squares += m + rows * (c - center) * (c - center); });
         static_cast<C*>(mean)[at] = static_cast<C>(center);
-        static_cast<C*>(var)[at] = static_cast<C>(squares / members);
+        var[at] = squares / members;
       }
     });
   }
@@ -131,7 +129,7 @@ struct Run {
       for (index group = begin; group < end; ++group) {
         std::fill_n(totals, 2 * width, 0.0);
         for (index s = 0; s < shape.samples; ++s) {
-          const double scale = rstd<C>(s * shape.groups + group);
+          const double scale = rstd(s * shape.groups + group);
           double ones = 0, xs = 0;
           shape.each_column(group, [&](index c, index column) {
             double g = 0, gx = 0;
@@ -188,7 +186,7 @@ struct Inputs {
             weight.data(),
             bias.data(),
             mean.data,
-            var.data,
+            var.ptr<double>(),
             options.eps,
             options.relu,
             given};
@@ -215,13 +213,14 @@ Array apply(const char* op, const Inputs& in, const NormOptions& options, const 
   return y;
 }
 
-// mean or var as the kernels compute, one value per group.
-Array statistic(const char* op, const char* name, const Array& a, const Array& x, const Dims& expected) {
+// mean or var in the dtype that is computed with, one value per group.
+Array statistic(const char* op, const char* name, const Array& a, const Array& x, const Dims& expected,
+                DType computed) {
   require_floating(op, name, a);
   if (a.size() != expected.count() || a.rank() > 2)
     refuse(op, name, text(expected.count(), " values for x of shape ", x.shape), "shape ", a.shape);
-  const DType computed = accumulate_dtype(x.dtype);
-  return a.dtype == computed ? dense(a) : cast(a, computed);
+  const Array wide = is_half(a.dtype) ? cast(a, DType::float32) : a;
+  return wide.dtype == computed ? dense(wide) : cast(wide, computed);
 }
 
 }  // namespace
@@ -231,7 +230,7 @@ Array normalize(const char* op, const Array& x, const Array* weight, const Array
   const Dims shape = statistics_shape(op, x, options);
   const Inputs in(op, x, weight, bias);
   mean = Array::empty(shape, accumulate_dtype(x.dtype));
-  var = Array::empty(shape, accumulate_dtype(x.dtype));
+  var = Array::empty(shape, DType::float64);
   if (x.size() == 0 && shape.count() > 0) refuse(op, "x", "at least one value to take a mean of", "shape ", x.shape);
   return apply(op, in, options, mean, var, false);
 }
@@ -240,7 +239,8 @@ Array normalize_with(const char* op, const Array& x, const Array& mean, const Ar
                      const Array* bias, const NormOptions& options) {
   const Dims shape = statistics_shape(op, x, options);
   const Inputs in(op, x, weight, bias);
-  const Array m = statistic(op, "running_mean", mean, x, shape), v = statistic(op, "running_var", var, x, shape);
+  const Array m = statistic(op, "running_mean", mean, x, shape, accumulate_dtype(x.dtype));
+  const Array v = statistic(op, "running_var", var, x, shape, DType::float64);
   return apply(op, in, options, m, v, true);
 }
 
@@ -251,7 +251,8 @@ NormGradients normalize_gradient(const char* op, const Array& g, const Array& x,
   require_shape(op, "g", g, x.shape, ", that of x");
   const Inputs in(op, x, weight, bias);
   const Array slopes = dense(g);
-  const Array m = statistic(op, "mean", mean, x, shape), v = statistic(op, "var", var, x, shape);
+  const Array m = statistic(op, "mean", mean, x, shape, accumulate_dtype(x.dtype));
+  const Array v = statistic(op, "var", var, x, shape, DType::float64);
   const Dims channels{x.shape[x.rank() - 1]};
   NormGradients out{Array::empty(x.shape, x.dtype), Array::empty(channels, m.dtype), Array::empty(channels, m.dtype)};
   Run run = in.run(options, m, v, constant);

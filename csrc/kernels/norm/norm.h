@@ -23,7 +23,7 @@ struct NormArgs {
   const void *mean, *scale, *shift;  // y = (x - mean) scale + shift
   const void *by_x, *by_one;         // dx = g scale + (x - mean) by_x + by_one
   double* sums;                      // results, two per column: [2][columns]
-  void* work;                        // of the sums: 3 * columns of C
+  void* work;                        // of the sums: 4 * columns of C
 };
 using NormFn = void (*)(const NormArgs&);
 
@@ -57,7 +57,7 @@ struct NormOptions {
   bool relu;
 };
 
-// x (N, ..., C). weight and bias: null, or (C,). mean and var: results (samples, groups), float32 for half types.
+// x (N, ..., C). weight and bias: null, or (C,). mean and var: results (samples, groups), of C and float64.
 Array normalize(const char* op, const Array& x, const Array* weight, const Array* bias, const NormOptions& options,
                 Array& mean, Array& var);
 // With mean and var given, (C,) or as normalize() gives them.

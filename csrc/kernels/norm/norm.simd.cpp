@@ -13,6 +13,10 @@ constexpr index kStrip = 8;
 // at most rows / kNear times that about the mean, and so is its rounding error.
 constexpr index kNear = 32;
 
+// Values whose squares overflow are squared after this factor.
+template <class C>
+constexpr C kSmall = sizeof(C) == 4 ? C(0x1p-96) : C(0x1p-768);
+
 template <index kRows>
 struct Strip {};
 
@@ -68,11 +72,24 @@ void moments(const NormArgs& args) {
     const V d = value(r, c, part) - get<V>(about + c, part);
     return Terms<V>{d, d * d};
   });
+  C* scale = squares + n;
+  V least(C(1));
+  each<V>(n, [&](index c, auto part) {
+    const V by = select(get<V>(squares + c, part) < V(static_cast<C>(__builtin_inf())), V(C(1)), V(kSmall<C>));
+    put(scale + c, by, part);
+    least = min(by, least);
+  });
+  if (reduce_min(least) < C(1)) {
+    column_sums<V>(args.rows, n, sum, squares, [&](index r, index c, auto part) {
+      const V d = (value(r, c, part) - get<V>(about + c, part)) * get<V>(scale + c, part);
+      return Terms<V>{d, d * d};
+    });
+  }
   const Wide rows(static_cast<double>(args.rows));
   each<Wide>(n, [&](index c, auto part) {
-    const Wide total = get<Wide>(sum + c, part), off = total / rows;
-    put(args.sums + c, get<Wide>(about + c, part) + off, part);
-    put(args.sums + n + c, get<Wide>(squares + c, part) - total * off, part);
+    const Wide by = get<Wide>(scale + c, part), total = get<Wide>(sum + c, part), off = total / rows;
+    put(args.sums + c, get<Wide>(about + c, part) + off / by, part);
+    put(args.sums + n + c, (get<Wide>(squares + c, part) - total * off) / (by * by), part);
   });
 }
 
@@ -166,11 +183,19 @@ void rows(const NormRowsArgs& args) {
       mean = row_sum<V>(n, [&](index i, auto part) { return get<V>(x + i, part); }) / static_cast<C>(n);
     }
     const V center(mean);
-    const C squares = row_sum<V>(n, [&](index i, auto part) {
+    C squares = row_sum<V>(n, [&](index i, auto part) {
       const V d = get<V>(x + i, part) - center;
       return d * d;
     });
-    const V scale = V(C(1)) / sqrt(V(squares / static_cast<C>(n) + static_cast<C>(args.eps)));
+    C factor(1);
+    if (!(squares < static_cast<C>(__builtin_inf()))) {
+      factor = kSmall<C>;
+      squares = row_sum<V>(n, [&](index i, auto part) {
+        const V d = (get<V>(x + i, part) - center) * V(factor);
+        return d * d;
+      });
+    }
+    const V scale = V(factor) / sqrt(V(squares / static_cast<C>(n) + static_cast<C>(args.eps) * factor * factor));
     each<V>(n, [&](index i, auto part) {
       const V d = (get<V>(x + i, part) - center) * scale;
       put(y + i, fma(d, get<V>(weight + i, part), get<V>(bias + i, part)), part);
