@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from convolution import OPS as CONVOLUTIONS
+
 Inputs = dict[str, Any]
 
 MAPS: dict[str, Callable[..., Any]] = {
@@ -140,6 +142,6 @@ def predict(inputs: Inputs) -> Any:
 
 def build(op: str) -> Callable[[Inputs], Any] | None:
     table = {"matmul": matmul, "train": train, "predict": predict, "cross_entropy": cross_entropy}
-    table |= dict.fromkeys(("conv", "conv_input_gradient", "conv_weight_gradient"), convolution)
+    table |= dict.fromkeys(CONVOLUTIONS, convolution)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce)
     return table.get(op)

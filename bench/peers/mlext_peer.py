@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import mlext as ml
+from convolution import OPS as CONVOLUTIONS
 from mlext import functional as F
 
 Inputs = dict[str, Any]
@@ -126,6 +127,6 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
         "predict": predict,
         "cross_entropy": cross_entropy,
     }
-    table |= dict.fromkeys(("conv", "conv_input_gradient", "conv_weight_gradient"), convolution)
+    table |= dict.fromkeys(CONVOLUTIONS, convolution)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)
     return table.get(op)

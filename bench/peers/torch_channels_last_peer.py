@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 
+from convolution import OPS as CONVOLUTIONS
 from peers import torch_peer
 
 setup = torch_peer.setup
 
 
 def build(op: str) -> Callable[..., Any] | None:
-    if not op.startswith("conv"):
-        return None
-    return partial(torch_peer.convolution, layout=torch.channels_last)
+    return partial(torch_peer.convolution, layout=torch.channels_last) if op in CONVOLUTIONS else None

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from convolution import OPS as CONVOLUTIONS
+
 Inputs = dict[str, Any]
 
 MAPS: dict[str, Callable[..., Any]] = {
@@ -156,6 +158,6 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
         "predict": partial(prediction, compiled=eager),
         "cross_entropy": cross_entropy,
     }
-    table |= dict.fromkeys(("conv", "conv_input_gradient", "conv_weight_gradient"), convolution)
+    table |= dict.fromkeys(CONVOLUTIONS, convolution)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)
     return table.get(op)

@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 
 from mlext import _C, dtypes
-from mlext.random import Generator, resolve
+from mlext.random import Rng, resolve
 from mlext.tensor import Tensor
-
-Rng = Generator | int | None
 
 
 def _write(op: str, tensor: Tensor, values: Any) -> Tensor:

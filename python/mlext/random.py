@@ -8,7 +8,7 @@ same numbers at every ISA level and thread count.
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -66,6 +66,9 @@ class Generator:
     def permutation(self, n: int) -> Tensor:
         """Return the ints 0 to ``n - 1`` in random order."""
         return _C.random_permutation(self.state, n)
+
+
+Rng: TypeAlias = Generator | int | None  # what a call that draws accepts: resolve() makes a Generator of it
 
 
 _default: Generator | None = None

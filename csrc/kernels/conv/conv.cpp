@@ -27,8 +27,7 @@ index places(index in, index taps, const ConvAxis& axis) {
   return room < 0 ? 0 : room / axis.stride + 1;
 }
 
-// Sizes beyond this are refused before they can overflow.
-constexpr index kLargest = index{1} << 40;
+constexpr index kLargest = index{1} << 40;  // sizes beyond this are refused before they can overflow
 
 void check_axis(const char* op, const char* what, index in, index taps, const ConvAxis& axis) {
   if (axis.before > kLargest || axis.after > kLargest || axis.dilation > kLargest / std::max<index>(taps, 1))
@@ -69,7 +68,9 @@ Array with_channels_last(const Array& x) { return x.strides[x.rank() - 1] == 1 |
 
 // Filters of one channel, several for each channel of x: as many as there are outputs, of channels that repeat. (They could
 // be groups of several outputs, but those would fill no vector.)
-index multiplier(const Dims& weight, const ConvOptions& o) { return weight[3] == 1 ? weight[0] / o.groups : 1; }
+index multiplier(const Dims& weight, const ConvOptions& o) {
+  return o.groups > 1 && weight[3] == 1 ? weight[0] / o.groups : 1;
+}
 Array repeated(const Array& x, index times) {
   Dims shape = x.shape, strides = x.strides;
   shape.push(times);
@@ -80,7 +81,7 @@ Array repeated(const Array& x, index times) {
 }
 // Images as describe() wants them.
 Array prepared(const Array& x, const Dims& weight, ConvOptions& o) {
-  const index times = o.groups > 1 ? multiplier(weight, o) : 1;
+  const index times = multiplier(weight, o);
   if (times <= 1 || x.size() == 0) return with_channels_last(x);
   o.groups = weight[0];
   return repeated(x, times);
@@ -234,7 +235,7 @@ ConvExplanation explain_conv(const Dims& x_shape, const Dims& weight, DType dtyp
   ConvExplanation e;
   e.result = output_shape(x_shape, weight, options);
   ConvOptions used = options;
-  if (options.groups > 1 && weight[3] == 1) used.groups = x.shape[3] = weight[0];  // as prepared() does
+  if (multiplier(weight, options) > 1) used.groups = x.shape[3] = weight[0];  // as prepared() does
   x.strides = dense_strides(x.shape);
   conv_detail::explain(describe(x, weight, e.result, used), e);
   return e;
@@ -252,7 +253,7 @@ Array conv_input_gradient(const char* op, const Array& g, const Array& weight, c
     require_same_dtype(op, "bias", *bias, "g", g);
     require_shape(op, "bias", *bias, {x_shape[3]}, " (one per output)");
   }
-  const index times = options.groups > 1 ? multiplier(weight.shape, options) : 1;
+  const index times = multiplier(weight.shape, options);
   if (times > 1 && bias == nullptr && activation == Activation::none) {
     const ConvOptions each{options.rows, options.cols, weight.shape[0]};
     const Dims repeats{x_shape[0], x_shape[1], x_shape[2], x_shape[3] * times}, last{4};

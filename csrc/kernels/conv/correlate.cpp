@@ -11,6 +11,7 @@
 #include "core/scratch.h"
 #include "kernels/conv/band.h"
 #include "kernels/conv/depthwise.h"
+#include "kernels/conv/finish.h"
 #include "kernels/conv/panels.h"
 #include "kernels/gemm/ahead.h"
 
@@ -101,7 +102,7 @@ struct Walk {
           const index missing = kernels.max_rows[vectors - 1] - tile.rows;
           const bool streams = plan.streams && missing < kTallHeights;
           (streams ? kernels.stream_tile[vectors - 1][missing] : kernels.row_tile[vectors - 1][tile.rows - 1])(tile);
-          if (finishes) finish(tile, to);
+          if (finishes) finish_tile(kernels, c, tile.out, tile.out_row, tile.rows, tile.cols, to);
         }
       }
     }
@@ -116,19 +117,6 @@ struct Walk {
     }
     tile.out = static_cast<T*>(g.c) + to;
     tile.in = first && g.residual != nullptr ? static_cast<const T*>(g.residual) + to : tile.out;
-  }
-
-  void finish(const TileArgs<T>& tile, index to) const {
-    const GemmArgs& g = c.product;
-    gemm_detail::Outputs outputs = gemm_detail::outputs_of(g);
-    outputs.move(g.out_dtype, to);
-    FinishArgs<T> f = gemm_detail::finish_args<T>(g, outputs, nullptr, 0, 0);
-    f.rows = tile.rows;
-    f.cols = tile.cols;
-    f.tile = tile.out;
-    f.tile_row = tile.out_row;
-    if (!plan.direct) f.beta = static_cast<T>(g.beta);
-    kernels.finish(f);
   }
 };
 

@@ -1,7 +1,6 @@
 #include "kernels/conv/depthwise.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "core/dtype.h"
 #include "core/isa.h"
@@ -9,6 +8,7 @@
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "kernels/conv/correlate.h"
+#include "kernels/conv/finish.h"
 #include "kernels/conv/panels.h"
 
 namespace mlext {
@@ -19,12 +19,7 @@ MLEXT_DISPATCH(GemmKernels, gemm_kernels)
 namespace conv_detail {
 namespace {
 
-enum DepthwiseSlot {
-  kSlotFilter = kSlotPanels,
-  kSlotRow = kSlotTile,
-  kSlotPartial = kSlotJumps,
-  kSlotRanges = kSlotBand
-};
+enum DepthwiseSlot { kSlotRow = kSlotTile, kSlotPartial = kSlotJumps, kSlotRanges = kSlotBand };
 
 // Parts of y, a gradient of each of which is summed by itself before they meet: enough to share, and few to add up.
 constexpr index kMostParts = 16;
@@ -116,9 +111,7 @@ struct Rows {
     args.bias = bias != nullptr ? bias + c0 : nullptr;
     args.ahead = c.rows.stride * c.rows.x_step;
     args.ahead_y = c.rows.y_step;
-    const T top = gemm_detail::tile_top<T>(g), infinity = std::numeric_limits<T>::infinity();
-    args.least = top > 0 ? 0 : -infinity;
-    args.most = top > 0 ? top : infinity;
+    args.top = gemm_detail::tile_top<T>(g);
     if (direct) {
       args.y = static_cast<T*>(g.c) + to;
       if (g.beta != 0) args.in = static_cast<const T*>(g.residual) + to;
@@ -129,16 +122,8 @@ struct Rows {
     }
     row(args);
     if (!gemm_detail::has_epilogue(g)) return;
-    gemm_detail::Outputs outputs = gemm_detail::outputs_of(g);
-    outputs.move(g.out_dtype, to + pixels.begin * c.cols.y_step);
-    FinishArgs<T> f = gemm_detail::finish_args<T>(g, outputs, nullptr, 0, 0);
-    f.rows = pixels.end - pixels.begin;
-    f.cols = channels;
-    f.tile = static_cast<const T*>(args.y) + pixels.begin * args.y_step;
-    f.tile_row = args.y_step;
-    f.c_row = c.cols.y_step;
-    if (!direct) f.beta = static_cast<T>(g.beta);
-    kernels.finish(f);
+    finish_tile(kernels, c, static_cast<const T*>(args.y) + pixels.begin * args.y_step, args.y_step,
+                pixels.end - pixels.begin, channels, to + pixels.begin * c.cols.y_step);
   }
 };
 

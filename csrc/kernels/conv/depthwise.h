@@ -27,7 +27,7 @@ struct DepthwiseArgs {
   const PixelRange* inside;  // for each tap, where it is inside of the image
   PixelRange whole;          // where all are
   PixelRange pixels;         // to do
-  double least, most;        // of y
+  double top;                // 0, or y is limited to 0 to this
   index ahead, ahead_y;      // elements from the last row under a tap, and from y, to memory that the next row needs
 };
 

@@ -21,6 +21,7 @@ template <class S>
 struct Row {
   using C = typename Compute<S>::Type;
   using V = Vec<C>;
+  static constexpr C kInfinity = static_cast<C>(__builtin_inf());
   const S* x;  // under the first tap inside of the rows, and the first pixel
   const C *w, *bias, *in;
   C* y;
@@ -44,8 +45,8 @@ struct Row {
         y_step(args.y_step),
         ahead(args.ahead),
         ahead_y(args.ahead_y),
-        least(static_cast<C>(args.least)),
-        most(static_cast<C>(args.most)) {}
+        least(args.top != 0 ? C(0) : -kInfinity),
+        most(args.top != 0 ? static_cast<C>(args.top) : kInfinity) {}
 
   // From here on: a vector of channels that begins with c.
 

@@ -399,7 +399,8 @@ Array cast(const Array& a, DType dtype) {
   return out;
 }
 
-Array dense(const Array& a) { return a.is_dense() ? a : cast(a, a.dtype); }
+Array dense(const Array& a) { return dense(a, a.dtype); }
+Array dense(const Array& a, DType dtype) { return a.is_dense() && a.dtype == dtype ? a : cast(a, dtype); }
 
 void fill_into(double value, const Array& out) {
   const auto& kernels = elementwise_kernels(out.device);

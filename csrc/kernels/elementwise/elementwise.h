@@ -134,6 +134,8 @@ void cast_into(const Array& a, const Array& out);
 void fill_into(double value, const Array& out);
 // `a` itself when it is row-major already, else a row-major copy: what a driver that does not take strides calls.
 Array dense(const Array& a);
+// The same for a row-major array of a dtype.
+Array dense(const Array& a, DType dtype);
 Array where(const Array& condition, const MapOperand& a, const MapOperand& b);
 
 }  // namespace mlext

@@ -164,8 +164,6 @@ void start(const char* name, const Inputs& in, const Array* g, const Array& out,
          {&out}, run);
 }
 
-Array narrowed(const Array& result, DType dtype) { return result.dtype == dtype ? result : cast(result, dtype); }
-
 }  // namespace
 
 Array loss(LossOp op, const Array& pred, const Array& target, const Array* weight, const Array* pos_weight,
@@ -177,7 +175,7 @@ Array loss(LossOp op, const Array& pred, const Array& target, const Array* weigh
   const Array out = Array::empty(whole ? in.pred.shape : Dims(), in.pred.dtype);
   run.args.out = out.data;
   start(options.name, in, nullptr, out, run);
-  return narrowed(out, pred.dtype);
+  return dense(out, pred.dtype);
 }
 
 Array loss_backward(LossOp op, const Array& pred, const Array& target, const Array* weight, const Array* pos_weight,
@@ -196,7 +194,7 @@ Array loss_backward(LossOp op, const Array& pred, const Array& target, const Arr
   run.args.factor = 1 / run.divisor;
   run.args.out = out.data;
   start(options.name, in, &g, out, run);
-  return narrowed(out, pred.dtype);
+  return dense(out, pred.dtype);
 }
 
 }  // namespace mlext

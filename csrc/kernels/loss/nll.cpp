@@ -100,7 +100,7 @@ Array run(const char* op, const Inputs& in, const Array* g, index ignore_index, 
   } else {
     start<float>(op, in, g, ignore_index, reduction, out);
   }
-  return out.dtype == dtype ? out : cast(out, dtype);
+  return dense(out, dtype);
 }
 
 }  // namespace

@@ -219,8 +219,7 @@ Array statistic(const char* op, const char* name, const Array& a, const Array& x
   require_floating(op, name, a);
   if (a.size() != expected.count() || a.rank() > 2)
     refuse(op, name, text(expected.count(), " values for x of shape ", x.shape), "shape ", a.shape);
-  const Array wide = is_half(a.dtype) ? cast(a, DType::float32) : a;
-  return wide.dtype == computed ? dense(wide) : cast(wide, computed);
+  return dense(is_half(a.dtype) ? cast(a, DType::float32) : a, computed);
 }
 
 }  // namespace
@@ -263,8 +262,8 @@ NormGradients normalize_gradient(const char* op, const Array& g, const Array& x,
            run.dtype == DType::float64 ? run.backward(static_cast<double*>(w), static_cast<double*>(b))
                                        : run.backward(static_cast<float*>(w), static_cast<float*>(b));
          });
-  out.weight = narrowed_to(out.weight, x.dtype);
-  out.bias = narrowed_to(out.bias, x.dtype);
+  out.weight = dense(out.weight, x.dtype);
+  out.bias = dense(out.bias, x.dtype);
   return out;
 }
 

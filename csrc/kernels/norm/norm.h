@@ -27,16 +27,7 @@ struct NormArgs {
 };
 using NormFn = void (*)(const NormArgs&);
 
-// The relu of [relu] is that of y. A gradient passes where y > 0, which is computed again.
-struct NormKernels {
-  NormFn moments[kDTypes];           // mean of each column, and the sum of squares about it
-  NormFn apply[2][kDTypes];          // [relu]  out = y
-  NormFn gradient_sums[2][kDTypes];  // [relu]  sums of g, and of g (x - mean)
-  NormFn gradient[2][kDTypes];       // [relu]  out = dx
-  void (*rows[kDTypes])(const struct NormRowsArgs&);
-  void (*rows_gradient[kDTypes])(const struct NormRowsArgs&);
-};
-
+// Some rows, each by itself.
 struct NormRowsArgs {
   const void *x, *g;
   void* out;
@@ -46,6 +37,16 @@ struct NormRowsArgs {
   double eps;
   bool centred;   // mean is that of the row, and not 0
   void* partial;  // gradient: adds that of the weight, and of the bias, [2][n] of C
+};
+
+// The relu of [relu] is that of y. A gradient passes where y > 0, which is computed again.
+struct NormKernels {
+  NormFn moments[kDTypes];           // mean of each column, and the sum of squares about it
+  NormFn apply[2][kDTypes];          // [relu]  out = y
+  NormFn gradient_sums[2][kDTypes];  // [relu]  sums of g, and of g (x - mean)
+  NormFn gradient[2][kDTypes];       // [relu]  out = dx
+  void (*rows[kDTypes])(const NormRowsArgs&);
+  void (*rows_gradient[kDTypes])(const NormRowsArgs&);
 };
 
 // ---- driver ---------------------------------------------------------------------------------------------------------

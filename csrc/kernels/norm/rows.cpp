@@ -145,8 +145,8 @@ NormGradients normalize_rows_gradient(const char* op, const Array& g, const Arra
            run.dtype == DType::float64 ? run.backward(static_cast<double*>(to), static_cast<double*>(bias))
                                        : run.backward(static_cast<float*>(to), static_cast<float*>(bias));
          });
-  out.weight = narrowed_to(out.weight, x.dtype);
-  out.bias = narrowed_to(out.bias, x.dtype);
+  out.weight = dense(out.weight, x.dtype);
+  out.bias = dense(out.bias, x.dtype);
   return out;
 }
 

@@ -33,7 +33,7 @@ void update(const char* name, const Array& running, const Array& batch, double m
   const DType computed = accumulate_dtype(running.dtype);
   const bool direct = running.dtype == computed && running.is_dense();
   const Array from = dense(batch);
-  const Array old = direct ? running : cast(running, computed);
+  const Array old = dense(running, computed);
   const Array to = direct ? running : Array::empty(running.shape, computed);
   const index n = running.size();
   launch(kOp, {3 * static_cast<double>(n), 3 * static_cast<double>(from.nbytes())}, {&old, &from}, {&to},

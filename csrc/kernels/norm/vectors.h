@@ -20,14 +20,11 @@ struct ChannelVector {
     if (a == nullptr) return;
     require_same_dtype(op, name, *a, "x", x);
     require_shape(op, name, *a, shape, text(", ", of, " of x ", x.shape));
-    const DType computed = accumulate_dtype(x.dtype);
-    array = a->dtype == computed ? dense(*a) : cast(*a, computed);
+    array = dense(*a, accumulate_dtype(x.dtype));
     given = true;
   }
   const Array* used() const { return given ? &array : nullptr; }
   const void* data() const { return given ? array.data : nullptr; }
 };
-
-inline Array narrowed_to(const Array& a, DType dtype) { return a.dtype == dtype ? a : cast(a, dtype); }
 
 }  // namespace mlext

@@ -2,17 +2,15 @@
 #include "kernels/pool/pool.h"
 
 #include "simd/compute.h"
-#include "simd/vec.h"
+#include "simd/parts.h"
 
 namespace mlext::MLEXT_LEVEL {
 namespace {
 
-// f(c, lanes): whole vectors first.
+// Channels first to last: f(c, part).
 template <class V, class F>
-MLEXT_INLINE void each_vector(index begin, index end, F f) {
-  index c = begin;
-  for (; c + V::N <= end; c += V::N) f(c, index{V::N});
-  if (c < end) f(c, end - c);
+MLEXT_INLINE void each_channel(index first, index last, F f) {
+  each<V>(last - first, [&](index i, auto part) { f(first + i, part); });
 }
 
 template <PoolKind kKind, class V>
@@ -49,13 +47,13 @@ void forward(const PoolArgs& g) {
 #pragma GCC unroll 4
         for (index v = 0; v < kTogether; ++v) finish(a[v]).store(y + c + v * V::N);
       }
-      each_vector<V>(c, channels, [&](index at, index lanes) {
+      each_channel<V>(c, channels, [&](index at, auto part) {
         V a = start;
         for (index r = 0; r < r1 - r0; ++r) {
           const S* x = window + r * row + at;
-          for (index s = 0; s < s1 - s0; ++s, x += channels) a = joined<kKind>(a, V::load(x, lanes));
+          for (index s = 0; s < s1 - s0; ++s, x += channels) a = joined<kKind>(a, get<V>(x, part));
         }
-        finish(a).store(y + at, lanes);
+        put(y + at, finish(a), part);
       });
     }
   }
@@ -77,7 +75,7 @@ void clear(const PoolArgs& g, S* out, index r0, index r1, index s0, index s1) {
   for (index r = r0; r < r1; ++r) {
     for (index s = s0; s < s1; ++s) {
       S* pixel = out + (r * g.cols.in + s) * g.channels;
-      each_vector<V>(g.first, g.last, [&](index c, index lanes) { V::zero().store(pixel + c, lanes); });
+      each_channel<V>(g.first, g.last, [&](index c, auto part) { put(pixel + c, V::zero(), part); });
     }
   }
 }
@@ -89,15 +87,15 @@ MLEXT_INLINE void window_backward(const PoolArgs& g, S* out, index p, index q) {
   using V = Vec<C>;
   const index channels = g.channels, row = g.cols.in * channels, pixel = (p * g.cols.out + q) * channels;
   const V scale(kKind == PoolKind::max ? C(1) : C(1) / static_cast<C>(g.rows.counts[p] * g.cols.counts[q]));
-  each_vector<V>(g.first, g.last, [&](index c, index lanes) {
-    V left = V::load(static_cast<const S*>(g.g) + pixel + c, lanes) * scale;
-    const V y = kKind == PoolKind::max ? V::load(static_cast<const S*>(g.y) + pixel + c, lanes) : left;
+  each_channel<V>(g.first, g.last, [&](index c, auto part) {
+    V left = get<V>(static_cast<const S*>(g.g) + pixel + c, part) * scale;
+    const V y = kKind == PoolKind::max ? get<V>(static_cast<const S*>(g.y) + pixel + c, part) : left;
     for (index r = g.rows.begin[p]; r < g.rows.end[p]; ++r) {
       for (index s = g.cols.begin[q]; s < g.cols.end[q]; ++s) {
         const index at = r * row + s * channels + c;
-        const V x = kKind == PoolKind::max ? V::load(static_cast<const S*>(g.x) + at, lanes) : y;
+        const V x = kKind == PoolKind::max ? get<V>(static_cast<const S*>(g.x) + at, part) : y;
         const V taken = share<kKind>(x, y, left);
-        (kDisjoint ? taken : V::load(out + at, lanes) + taken).store(out + at, lanes);
+        put(out + at, kDisjoint ? taken : get<V>(out + at, part) + taken, part);
       }
     }
   });

@@ -78,8 +78,6 @@ Array filled(const char* op, const Array& state, const Dims& shape, DType dtype,
 }
 
 int row_of(DType dtype) { return dtype == DType::float64; }
-DType compute_dtype(DType dtype) { return is_half(dtype) ? DType::float32 : dtype; }
-Array as_dtype(Array&& made, DType dtype) { return made.dtype == dtype ? std::move(made) : cast(made, dtype); }
 
 // The largest word that counts as "below p"; p = 0 has none and is handled by the callers.
 double last_word(double p) { return std::nearbyint(p * 0x1p32) - 1; }
@@ -113,14 +111,14 @@ Array random_uniform(const Array& state, const Dims& shape, double low, double h
   require_finite(op, "low", low);
   require_finite(op, "high", high);
   if (low > high) refuse(op, "high", text("a number of low = ", low, " or more"), high);
-  const DType made = compute_dtype(dtype);
+  const DType made = accumulate_dtype(dtype);
   const double largest =
       made == DType::float64 ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
   if (!(high - low <= largest)) refuse(op, "high", text("high - low within the range of ", made), high);
   const double below = made == DType::float64 ? std::nextafter(high, low)
                                               : std::nextafter(static_cast<float>(high), static_cast<float>(low));
   const RandomFn fn = random_kernels(state.device).uniform[row_of(made)];
-  return as_dtype(filled(op, state, shape, made, fn, low, high, below), dtype);
+  return dense(filled(op, state, shape, made, fn, low, high, below), dtype);
 }
 
 Array random_normal(const Array& state, const Dims& shape, double mean, double std, DType dtype) {
@@ -129,8 +127,8 @@ Array random_normal(const Array& state, const Dims& shape, double mean, double s
   require_float(op, dtype);
   require_finite(op, "mean", mean);
   require_deviation(op, std);
-  const DType made = compute_dtype(dtype);
-  return as_dtype(filled(op, state, shape, made, random_kernels(state.device).normal[row_of(made)], mean, std), dtype);
+  const DType made = accumulate_dtype(dtype);
+  return dense(filled(op, state, shape, made, random_kernels(state.device).normal[row_of(made)], mean, std), dtype);
 }
 
 Array random_truncated_normal(const Array& state, const Dims& shape, double mean, double std, double low, double high,
@@ -148,7 +146,7 @@ Array random_truncated_normal(const Array& state, const Dims& shape, double mean
   auto make_float = [=](Draws& draws, index i) {
     return std::clamp(static_cast<float>(make(draws, i)), lowest, highest);
   };
-  return as_dtype(drawn_singly<float>(op, state, shape, make_float), dtype);
+  return dense(drawn_singly<float>(op, state, shape, make_float), dtype);
 }
 
 Array random_bernoulli(const Array& state, const Dims& shape, double p, DType dtype) {
@@ -161,7 +159,7 @@ Array random_bernoulli(const Array& state, const Dims& shape, double p, DType dt
     fill_into(0, out);
     return out;
   }
-  return as_dtype(filled(op, state, shape, DType::bool_, random_kernels(state.device).bernoulli, last), dtype);
+  return dense(filled(op, state, shape, DType::bool_, random_kernels(state.device).bernoulli, last), dtype);
 }
 
 Array random_integers(const Array& state, const Dims& shape, index low, index high) {
@@ -197,8 +195,8 @@ Array dropout(const Array& x, double p, const Array& state, Array& mask) {
   require_state(op, state);
   require_floating(op, "x", x);
   require_probability(op, "p", p);
-  const DType made = compute_dtype(x.dtype);
-  const Array input = x.dtype == made ? dense(x) : cast(x, made);
+  const DType made = accumulate_dtype(x.dtype);
+  const Array input = dense(x, made);
   mask = Array::empty(x.shape, DType::bool_);
   const double last = last_word(p);
   if (last < 0) {
@@ -214,7 +212,7 @@ Array dropout(const Array& x, double p, const Array& state, Array& mask) {
        [=](const Stream& stream) {
          parallel_for(n, kChunk, [&](index begin, index end) { fn(stream, begin, end - begin, args); });
        });
-  return as_dtype(std::move(y), x.dtype);
+  return dense(y, x.dtype);
 }
 
 Array dropout_backward(const Array& g, const Array& mask, double p) {
@@ -223,8 +221,8 @@ Array dropout_backward(const Array& g, const Array& mask, double p) {
   require_dtype(op, "mask", mask, DType::bool_, "");
   require_shape(op, "mask", mask, g.shape, " (shape of 'g')");
   require_probability(op, "p", p);
-  const DType made = compute_dtype(g.dtype);
-  const Array input = g.dtype == made ? dense(g) : cast(g, made), kept = dense(mask);
+  const DType made = accumulate_dtype(g.dtype);
+  const Array input = dense(g, made), kept = dense(mask);
   Array out = Array::empty(g.shape, made);
   const auto fn = random_kernels(g.device).masked[row_of(made)];
   const double scale = p < 1 ? 1 / (1 - p) : 0;
@@ -239,7 +237,7 @@ Array dropout_backward(const Array& g, const Array& mask, double p) {
       });
     });
   }
-  return as_dtype(std::move(out), g.dtype);
+  return dense(out, g.dtype);
 }
 
 }  // namespace mlext

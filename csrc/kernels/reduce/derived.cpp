@@ -10,7 +10,6 @@ namespace {
 
 // The half types by way of float32, for ops whose accumulator is float64.
 Array widened(const Array& x) { return is_half(x.dtype) ? cast(x, DType::float32) : x; }
-Array narrowed(const Array& result, DType dtype) { return result.dtype == dtype ? result : cast(result, dtype); }
 
 }  // namespace
 
@@ -21,7 +20,7 @@ Array norm(const Array& x, const Dims* axes, bool keepdims) {
   const Array wide = widened(x);
   Array out = Array::empty(checked.shape, wide.dtype);
   reduce_into("norm", ReduceOp::wide_sumsq, wide, checked, nullptr, out, {1, true});
-  return narrowed(out, x.dtype);
+  return dense(out, x.dtype);
 }
 
 void variance(const Array& x, const Dims* axes, bool keepdims, index ddof, Array& var, Array& mean) {
@@ -39,7 +38,7 @@ void variance(const Array& x, const Dims* axes, bool keepdims, index ddof, Array
   var = Array::empty(checked.shape, wide.dtype);
   const double divisor = static_cast<double>(std::max<index>(checked.count - ddof, 0));
   reduce_into("var", ReduceOp::deviation, wide, checked, &center, var, {divisor, false});
-  var = narrowed(var, x.dtype);
+  var = dense(var, x.dtype);
   mean = cast(center, x.dtype);
 }
 
@@ -93,7 +92,7 @@ Array max_backward(const Array& x, const Array& y, const Array& g, const Dims* a
   const MapOperand division[2] = {{&wide, 0}, {&ties, 0}};
   const Array share = elementwise(MapOp::div, division, 2);
   const MapOperand product[2] = {{&hits, 0}, {&share, 0}};
-  return narrowed(elementwise(MapOp::mul, product, 2), x.dtype);
+  return dense(elementwise(MapOp::mul, product, 2), x.dtype);
 }
 
 }  // namespace mlext

@@ -84,7 +84,6 @@ void require_along(const char* op, const Array& indices, const Dims& shape, int 
 
 // Half types add up in float32.
 Array in_float(const Array& g) { return is_half(g.dtype) ? cast(g, DType::float32) : dense(g); }
-Array narrowed(Array&& sum, DType dtype) { return sum.dtype == dtype ? std::move(sum) : cast(sum, dtype); }
 
 }  // namespace
 
@@ -143,7 +142,7 @@ Array take_backward(const Dims& shape, const Array& indices, const Array& g, ind
   const AxisSplit split(shape, d);
   const Array from = in_float(g), at = dense(indices);
   Array out = Array::empty(shape, from.dtype);
-  if (out.size() == 0 && at.size() == 0) return narrowed(std::move(out), g.dtype);
+  if (out.size() == 0 && at.size() == 0) return dense(out, g.dtype);
   const IndexRun run = index_run(op, at, split.n, d, true);
   const auto fn = shape_kernels(g.device).scatter_add[from.dtype == DType::float64];
   const index size = item_size(from.dtype);
@@ -167,7 +166,7 @@ Array take_backward(const Dims& shape, const Array& indices, const Array& g, ind
       }
     });
   });
-  return narrowed(std::move(out), g.dtype);
+  return dense(out, g.dtype);
 }
 
 // ---- one index per element --------------------------------------------------------------------------------------------
@@ -207,7 +206,7 @@ Array take_along_backward(const Dims& shape, const Array& indices, const Array& 
   const index picks = indices.shape[d];
   const Array from = in_float(g), at = dense(indices);
   Array out = Array::empty(shape, from.dtype);
-  if (out.size() == 0 && at.size() == 0) return narrowed(std::move(out), g.dtype);
+  if (out.size() == 0 && at.size() == 0) return dense(out, g.dtype);
   const IndexRun run = index_run(op, at, split.n, d, true);
   const Work work{static_cast<double>(from.size()), static_cast<double>(from.nbytes() + 2 * out.nbytes())};
   const void* source = from.data;
@@ -234,7 +233,7 @@ Array take_along_backward(const Dims& shape, const Array& indices, const Array& 
       scatter(static_cast<float*>(to), static_cast<const float*>(source));
     }
   });
-  return narrowed(std::move(out), g.dtype);
+  return dense(out, g.dtype);
 }
 
 Array one_hot(const Array& indices, index classes, DType dtype) {

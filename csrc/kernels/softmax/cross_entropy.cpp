@@ -19,8 +19,6 @@ namespace {
 constexpr index kChunk = 8192;                          // logits per chunk of a parallel loop
 constexpr int kLabels = 0, kLosses = 1, kGradient = 2;  // scratch slots
 
-DType compute_dtype(DType dtype) { return is_half(dtype) ? DType::float32 : dtype; }
-
 // Everything one launch needs, by value.
 struct Run {
   CrossEntropyFn fn;
@@ -208,7 +206,7 @@ void run_forward(const char* op, CrossEntropyFn fn, const Inputs& in, index igno
                  Array& loss, Array& stats) {
   const Dims& shape = in.logits.shape;
   loss = Array::empty(options.reduction == Reduction::none ? without_last(shape) : Dims(), in.logits.dtype);
-  stats = Array::empty(stats_shape(shape), compute_dtype(in.logits.dtype));
+  stats = Array::empty(stats_shape(shape), accumulate_dtype(in.logits.dtype));
   Run run = make_run(op, fn, in, ignore_index, options);
   run.loss = loss.data;
   run.args.stats = stats.data;
@@ -217,7 +215,7 @@ void run_forward(const char* op, CrossEntropyFn fn, const Inputs& in, index igno
 
 Array run_backward(const char* op, CrossEntropyFn fn, const Inputs& in, const Array& saved, const Array& gradient,
                    index ignore_index, CrossEntropyOptions options) {
-  require_dtype(op, "stats", saved, compute_dtype(in.logits.dtype), "");
+  require_dtype(op, "stats", saved, accumulate_dtype(in.logits.dtype), "");
   require_shape(op, "stats", saved, stats_shape(in.logits.shape), "");
   require_same_dtype(op, "g", gradient, "logits", in.logits);
   require_loss_gradient(op, gradient, options.reduction, without_last(in.logits.shape));

@@ -18,8 +18,6 @@ namespace {
 constexpr index kChunk = 8192;
 constexpr int kWork = 1;
 
-DType compute_dtype(DType dtype) { return is_half(dtype) ? DType::float32 : dtype; }
-
 // A dense array seen as (outer, n, inner) around one axis.
 struct Slices {
   index outer = 1, n = 1, inner = 1;
@@ -128,9 +126,9 @@ Array logsumexp(const Array& input, index axis_argument, bool keepdims) {
     if (i != axis) shape.push(x.shape[i]);
     if (i == axis && keepdims) shape.push(1);
   }
-  const Array out = Array::empty(shape, compute_dtype(x.dtype));
+  const Array out = Array::empty(shape, accumulate_dtype(x.dtype));
   start("logsumexp", SoftmaxOp::logsumexp, x, nullptr, axis, out);
-  return out.dtype == x.dtype ? out : cast(out, x.dtype);
+  return dense(out, x.dtype);
 }
 
 }  // namespace mlext

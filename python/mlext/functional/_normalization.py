@@ -10,7 +10,7 @@ from mlext.functional._common import jointly, keep, record
 
 def with_own(name: str, x: Any, weight: Any, bias: Any, options: tuple[Any, ...]) -> Any:
     """Statistics of x itself: (y, mean, var)."""
-    if not (_C.tracks(x) or _C.tracks(weight) or _C.tracks(bias)):
+    if not _C.tracks(x, weight, bias):
         return _C.normalize(name, x, weight, bias, *options)
     x, weight, bias = keep(x), keep(weight), keep(bias)
     y, mean, var = _C.normalize(name, x, weight, bias, *options)
@@ -19,7 +19,7 @@ def with_own(name: str, x: Any, weight: Any, bias: Any, options: tuple[Any, ...]
 
 def with_given(x: Any, mean: Any, var: Any, weight: Any, bias: Any, options: tuple[Any, ...]) -> Any:
     """Batch norm with statistics that x has no part in."""
-    if not (_C.tracks(x) or _C.tracks(weight) or _C.tracks(bias)):
+    if not _C.tracks(x, weight, bias):
         return _C.normalize_with("batch_norm", x, mean, var, weight, bias, *options)
     x, weight, bias = keep(x), keep(weight), keep(bias)
     y = _C.normalize_with("batch_norm", x, mean, var, weight, bias, *options)
@@ -27,30 +27,24 @@ def with_given(x: Any, mean: Any, var: Any, weight: Any, bias: Any, options: tup
 
 
 def _recorded(name: str, y: Any, x: Any, weight: Any, bias: Any, stats: tuple[Any, Any], flags: tuple[Any, ...]) -> Any:
-    used = [i for i, v in enumerate((x, weight, bias)) if v is not None]
+    def backward(g: Any) -> Any:
+        return _C.normalize_gradient(g, x, *stats, weight, bias, *flags)
 
-    def backward(g: Any) -> list[Any]:
-        made = _C.normalize_gradient(g, x, *stats, weight, bias, *flags)
-        return [made[i] for i in used]
-
-    parents = tuple(v for v in (x, weight, bias) if v is not None)
-    return record(y, name, parents, jointly(len(used), backward), (*parents, *stats))
+    inputs = (x, weight, bias)
+    return record(y, name, inputs, jointly(3, backward), (*inputs, *stats))
 
 
 def over_rows(name: str, x: Any, normalized_shape: Any, weight: Any, bias: Any, eps: float, centred: bool) -> Any:
     """Layer norm, or without a centre RMS norm."""
-    if not (_C.tracks(x) or _C.tracks(weight) or _C.tracks(bias)):
+    if not _C.tracks(x, weight, bias):
         return _C.normalize_rows(name, x, normalized_shape, weight, bias, eps, centred)[0]
     x, weight, bias = keep(x), keep(weight), keep(bias)
     y, stats = _C.normalize_rows(name, x, normalized_shape, weight, bias, eps, centred)
-    used = [i for i, v in enumerate((x, weight, bias)) if v is not None]
 
-    def backward(g: Any) -> list[Any]:
-        made = _C.normalize_rows_gradient(g, x, stats, normalized_shape, weight, centred)
-        return [made[i] for i in used]
+    def backward(g: Any) -> Any:
+        return _C.normalize_rows_gradient(g, x, stats, normalized_shape, weight, centred)
 
-    parents = tuple(v for v in (x, weight, bias) if v is not None)
-    return record(y, name, parents, jointly(len(used), backward), tuple(v for v in (x, weight, stats) if v is not None))
+    return record(y, name, (x, weight, bias), jointly(3, backward), (x, weight, stats))
 
 
 # ---- checks --------------------------------------------------------------------------------------------------------

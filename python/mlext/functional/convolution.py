@@ -227,7 +227,7 @@ def _conv(
     if not _C.tracks(x, weight, bias, residual):
         return run(x, weight, bias, geometry, groups, activation, False, residual)
     x, weight = keep(x), keep(weight)
-    bias, residual = (a if a is None else keep(a) for a in (bias, residual))
+    bias, residual = keep(bias), keep(residual)
 
     def call(act: str | None, before: bool) -> Any:
         return run(x, weight, bias, geometry, groups, act, before, residual)
@@ -248,8 +248,7 @@ def _conv_transpose(
 ) -> Any:
     if not _C.tracks(x, weight, bias):
         return _C.conv_transpose2d(x, weight, shape, geometry, groups, bias, activation, False)
-    x, weight = keep(x), keep(weight)
-    bias = bias if bias is None else keep(bias)
+    x, weight, bias = keep(x), keep(weight), keep(bias)
 
     def call(act: str | None, before: bool) -> Any:
         return _C.conv_transpose2d(x, weight, shape, geometry, groups, bias, act, before)

@@ -11,6 +11,12 @@ from mlext.random import Generator, resolve
 from mlext.tensor import ones
 
 
+def check_probability(name: str, p: float) -> None:
+    """Raise unless ``p`` is a probability."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}: argument 'p': expected a probability in [0, 1], got {p}")
+
+
 def dropout(x: ArrayLike, p: float = 0.5, training: bool = True, *, rng: Generator | int | None = None) -> Any:
     """Set elements to 0 with probability ``p`` and scale the others by ``1 / (1 - p)`` (Srivastava et al. 2014).
 
@@ -30,8 +36,7 @@ def dropout(x: ArrayLike, p: float = 0.5, training: bool = True, *, rng: Generat
     ValueError
         If ``p`` is outside [0, 1] or NaN.
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: argument 'p': expected a probability in [0, 1], got {p}")
+    check_probability("dropout", p)
     if not training or p == 0:
         return x
     out, mask = _C.dropout(x, p, resolve(rng).state)
@@ -60,8 +65,7 @@ def dropout2d(x: ArrayLike, p: float = 0.5, training: bool = True, *, rng: Gener
     Tompson et al. 2015, "Efficient object localization using convolutional networks", section 3.2.
     """
     require_array("dropout2d", "x", x, 3)
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout2d: argument 'p': expected a probability in [0, 1], got {p}")
+    check_probability("dropout2d", p)
     if not training or p == 0:
         return x
     kept = _C.dropout(ones(x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1], dtype=x.dtype.name), p, resolve(rng).state)[0]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from mlext import nn
-from mlext.random import Generator, resolve
-
-Rng = Generator | int | None
+from mlext.random import Generator, Rng, resolve
 
 
 def lenet5(num_classes: int = 10, in_channels: int = 1, *, rng: Rng = None) -> nn.Sequential:

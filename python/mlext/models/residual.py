@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from mlext import nn
-from mlext.random import Generator, resolve
-
-Rng = Generator | int | None
+from mlext.random import Generator, Rng, resolve
 
 
 def resnet18(num_classes: int = 1000, in_channels: int = 3, *, rng: Rng = None) -> nn.Sequential:

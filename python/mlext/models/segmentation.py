@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlext import nn
-from mlext.random import Generator, resolve
-
-Rng = Generator | int | None
+from mlext.random import Generator, Rng, resolve
 
 
 def unet(

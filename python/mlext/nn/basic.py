@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlext import functional as F
+from mlext.functional.random import check_probability
 from mlext.nn.module import Module
 from mlext.random import Generator, resolve
 
@@ -38,8 +39,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, *, rng: Generator | int | None = None) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: argument 'p': expected a probability in [0, 1], got {p}")
+        check_probability("Dropout", p)
         self.p = p
         self.rng = None if rng is None else resolve(rng)
 

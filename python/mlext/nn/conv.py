@@ -10,13 +10,13 @@ from mlext import dtypes
 from mlext import functional as F
 from mlext.functional._fused import check_activation
 from mlext.functional._geometry import Padding, Sizes
+from mlext.nn._activated import Activated
 from mlext.nn._door import positive_int
-from mlext.nn.module import Module
 from mlext.random import Generator, resolve
 from mlext.tensor import Parameter
 
 
-class _Convolution(Module):
+class _Convolution(Activated):
     """What convolutions share: the filters, and how they go over the input."""
 
     axes = 2  # of an image
@@ -51,14 +51,6 @@ class _Convolution(Module):
         rng = resolve(rng)
         self.weight = Parameter(rng.uniform(shape, low=-bound, high=bound, dtype=dtype))
         self.bias = Parameter(rng.uniform(outputs, low=-bound, high=bound, dtype=dtype)) if bias else None
-
-    def run_with(self, x: Any, activation: str | None) -> Any:
-        """Apply the layer and an activation in one kernel; subclasses write this."""
-        raise NotImplementedError
-
-    def forward(self, x: Any) -> Any:
-        """Apply the layer."""
-        return self.run_with(x, self.activation)
 
     def extra_repr(self) -> str:
         """Show the sizes, and what differs from the defaults."""

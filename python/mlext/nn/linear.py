@@ -8,13 +8,14 @@ from typing import Any
 from mlext import dtypes
 from mlext import functional as F
 from mlext.functional._fused import check_activation
+from mlext.nn._activated import Activated
 from mlext.nn._door import positive_int
 from mlext.nn.module import Module
 from mlext.random import Generator, resolve
 from mlext.tensor import Parameter
 
 
-class Linear(Module):
+class Linear(Activated):
     """Affine map with an optional activation.
 
         y = act(x W^T + b)
@@ -77,10 +78,6 @@ class Linear(Module):
         shape = (out_features, in_features)
         self.weight = Parameter(rng.uniform(shape, low=-bound, high=bound, dtype=dtype))
         self.bias = Parameter(rng.uniform(out_features, low=-bound, high=bound, dtype=dtype)) if bias else None
-
-    def forward(self, x: Any) -> Any:
-        """Apply the layer."""
-        return F.linear(x, self.weight, self.bias, self.activation)
 
     def run_with(self, x: Any, activation: str | None, residual: Any = None) -> Any:
         """Apply the layer, add a residual and apply an activation in one kernel."""

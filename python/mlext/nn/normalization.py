@@ -7,26 +7,18 @@ from typing import Any
 from mlext import dtypes
 from mlext import functional as F
 from mlext.functional._normalization import checked_eps
+from mlext.nn._activated import Activated
 from mlext.nn._door import positive_int
-from mlext.nn.module import Module
 from mlext.tensor import Parameter, Tensor, ones, zeros
 
 
-class _Normalization(Module):
+class _Normalization(Activated):
     """What layers that normalise channels share: scale and shift of each, and an activation."""
 
     def _start(self, size: Any, affine: bool, eps: float, activation: str | None, dtype: Any) -> None:
         self.eps, self.affine, self.activation = checked_eps(type(self).__name__, eps), affine, activation
         self.weight = Parameter(ones(size, dtype=dtype)) if affine else None
         self.bias = Parameter(zeros(size, dtype=dtype)) if affine else None
-
-    def run_with(self, x: Any, activation: str | None) -> Any:
-        """Apply the layer and an activation in one kernel; subclasses write this."""
-        raise NotImplementedError
-
-    def forward(self, x: Any) -> Any:
-        """Apply the layer."""
-        return self.run_with(x, self.activation)
 
 
 class BatchNorm(_Normalization):

@@ -8,20 +8,19 @@ import numpy as np
 
 from mlext import functional as F
 from mlext.functional._fused import check_activation
+from mlext.nn._activated import Activated
 from mlext.nn._door import positive_int
 from mlext.nn._rounding import input_step, pack_nibbles, quantize_rows, quantize_rows_to_4_bits
 from mlext.nn.linear import Linear, sizes_text
-from mlext.nn.module import Module
 from mlext.random import Generator
 from mlext.tensor import Tensor, tensor
 
 
-class _Fixed(Module):
+class _Fixed(Activated):
     """What the quantised layers share: sizes, an activation, and no gradient."""
 
     in_features: int
     out_features: int
-    activation: str | None
 
     def _start(self, in_features: int, out_features: int, activation: str | None) -> None:
         name = type(self).__name__
@@ -39,14 +38,6 @@ class _Fixed(Module):
         made = cls.__new__(cls)
         made._start(layer.in_features, layer.out_features, layer.activation)
         return made
-
-    def run_with(self, x: Any, activation: str | None) -> Any:
-        """Apply the layer and an activation in one kernel; subclasses write this."""
-        raise NotImplementedError
-
-    def forward(self, x: Any) -> Any:
-        """Apply the layer."""
-        return self.run_with(x, self.activation)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
