@@ -35,11 +35,11 @@ def same_bits(got: Array, expected: Array) -> bool:
 
 
 class GuardedPage:
-    """A page of memory between two that may not be touched."""
+    """A page of memory, or more of them, between two that may not be touched."""
 
-    def __init__(self) -> None:
-        self.size = mmap.PAGESIZE
-        self.memory = mmap.mmap(-1, 3 * self.size)
+    def __init__(self, pages: int = 1) -> None:
+        self.size = pages * mmap.PAGESIZE
+        self.memory = mmap.mmap(-1, self.size + 2 * mmap.PAGESIZE)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
         self.protect(0)
 
@@ -49,17 +49,17 @@ class GuardedPage:
 
     def protect(self, mode: int) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
-        for guard in (self.address, self.address + 2 * self.size):
-            if libc.mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(self.size), mode) != 0:
+        for guard in (self.address, self.address + mmap.PAGESIZE + self.size):
+            if libc.mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(mmap.PAGESIZE), mode) != 0:
                 raise OSError(ctypes.get_errno(), "mprotect")
 
     def begin(self, values: Array) -> Array:
         """A copy of the values whose first byte is the first one after a guard page."""
-        return self._copy(values, self.size)
+        return self._copy(values, mmap.PAGESIZE)
 
     def end(self, values: Array) -> Array:
         """A copy of the values whose last byte is the last one before a guard page."""
-        return self._copy(values, 2 * self.size - values.nbytes)
+        return self._copy(values, mmap.PAGESIZE + self.size - values.nbytes)
 
     def _copy(self, values: Array, start: int) -> Array:
         assert values.nbytes <= self.size

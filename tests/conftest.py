@@ -38,9 +38,17 @@ def threads() -> Iterator[Callable[[int], None]]:
 
 
 @pytest.fixture
+def direct() -> Iterator[None]:
+    """Convolutions are sums of products: exact on integers."""
+    _C.allow_winograd(False)
+    yield
+    _C.allow_winograd(True)
+
+
+@pytest.fixture
 def pages() -> Iterator[list[GuardedPage]]:
-    """Memory that ends the test run when something is touched outside of it."""
-    made = [GuardedPage() for _ in range(4)]
+    """Memory that ends the test run when something is touched outside of it; the last holds more than a page."""
+    made = [GuardedPage(), GuardedPage(), GuardedPage(), GuardedPage(32)]
     yield made
     for page in made:
         page.open()

@@ -143,7 +143,7 @@ MUTATIONS = [
     # Convolution: the image begins a row early; taps of a gradient are not turned around; sums of images in other bands
     # are lost; the next image of a band begins where a row does.
     ("csrc/kernels/conv/band.h", "y - c.rows.before, to", "y - c.rows.before + 1, to", "test_conv.py"),
-    ("csrc/kernels/conv/conv.cpp", "-tap_step * forward.w_step", "tap_step * forward.w_step", "test_conv.py"),
+    ("csrc/kernels/conv/input_gradient.cpp", "-tap_step * forward.w_step", "tap_step * forward.w_step", "test_conv.py"),
     (
         "csrc/kernels/conv/filter_gradient.cpp",
         "band.image == 0 && band.row == 0 ? T(0)",
@@ -156,6 +156,17 @@ MUTATIONS = [
     ("csrc/kernels/conv/depthwise.cpp", "args.pixels = pixels;", "", "test_conv.py"),
     ("csrc/kernels/conv/depthwise.cpp", "sums[i] += sums[part * size + i];", "sums[i] += sums[i];", "test_conv.py"),
     ("csrc/kernels/conv/conv.cpp", "strides.push(0);", "strides.push(1);", "test_conv.py"),
+    # Winograd: an edge begins a pixel late; F(2, 3) is not what it was; a tile beyond the edge counts as whole; filters
+    # of different taps meet.
+    (
+        "csrc/kernels/conv/winograd.cpp",
+        "place % columns * tile - c.cols",
+        "place % columns * tile + 1 - c.cols",
+        "test_winograd.py",
+    ),
+    ("csrc/kernels/conv/winograd.simd.cpp", "(m[1] - m[2]) - m[3];", "(m[1] - m[2]) + m[3];", "test_winograd.py"),
+    ("csrc/kernels/conv/winograd.cpp", "std::min(tile, c.cols.out - col)", "tile", "test_winograd.py"),
+    ("csrc/kernels/conv/winograd.cpp", "tap % 3 * c.cols.w_step", "tap % 3 * c.channels", "test_winograd.py"),
     # Pooling: every pixel that has the value gets the gradient; padding counts though it should not.
     ("csrc/kernels/pool/pool.simd.cpp", "left = select(takes, V::zero(), left);", "", "test_pool.py"),
     ("csrc/kernels/pool/pool.simd.cpp", "clear<V>(g, out, r0, r1, col, g.cols.in)", "", "test_pool.py"),

@@ -41,6 +41,8 @@ def same(got: Any, expected: Array) -> bool:
     return bool(got.shape == expected.shape and (got == expected).all())
 
 
+pytestmark = pytest.mark.usefixtures("direct")  # test_winograd.py has the rest
+
 Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
 
 

@@ -140,9 +140,14 @@ def test_what_it_refuses(arguments: tuple[Any, ...], error: type[Exception], sai
 @pytest.mark.parametrize(
     ("x", "weight", "options", "kernel", "copies"),
     [
-        ((1, 56, 56, 64), (64, 3, 3, 64), {"padding": 1}, "tiles", True),
-        ((1, 56, 56, 64), (64, 3, 3, 64), {}, "tiles", False),
-        ((1, 56, 56, 64), (64, 3, 3, 64), {"dtype": "bfloat16"}, "tiles", True),
+        ((1, 56, 56, 64), (64, 3, 3, 64), {"padding": 1}, "winograd", False),
+        ((1, 56, 56, 64), (64, 3, 3, 64), {"dtype": "bfloat16"}, "winograd", False),
+        ((1, 6, 6, 64), (64, 3, 3, 64), {"padding": 1}, "winograd", False),
+        ((1, 56, 56, 64), (64, 3, 3, 64), {"dtype": "float64"}, "tiles", False),
+        ((1, 56, 56, 64), (64, 3, 3, 64), {"dilation": 2}, "tiles", False),
+        ((1, 56, 56, 3), (64, 3, 3, 3), {"padding": 1}, "tiles", True),
+        ((1, 56, 56, 3), (64, 3, 3, 3), {}, "tiles", False),
+        ((1, 56, 56, 3), (64, 3, 3, 3), {"dtype": "bfloat16"}, "tiles", True),
         ((4, 14, 14, 64), (256, 1, 1, 64), {}, "product", False),
         ((4, 14, 14, 64), (256, 1, 1, 64), {"stride": 2}, "product", True),
         ((4, 56, 56, 64), (256, 1, 1, 64), {"stride": 2}, "tiles", False),

@@ -24,7 +24,7 @@ from mlext.tensor import (
 )
 
 if TYPE_CHECKING:
-    from mlext import cuda, data, datasets, init, io, losses, metrics, nn, optim, plot, random, training
+    from mlext import config, cuda, data, datasets, init, io, losses, metrics, nn, optim, plot, random, training
     from mlext.compiling import compile
     from mlext.config import (
         empty_cache,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mlext.transforms import differentiable, grad, value_and_grad
 
 # Loaded at first use, so that `import mlext` stays within 15 ms of NumPy's own: modules, and names by module.
-_MODULES = "cuda data datasets init io losses metrics models nn optim plot random training"
+_MODULES = "config cuda data datasets init io losses metrics models nn optim plot random training"
 _NAMES = {
     "compiling": "compile",
     "config": "empty_cache get_isa get_num_threads memory_stats set_isa set_num_threads show_config",
@@ -68,6 +68,7 @@ __all__ = [
     "bfloat16",
     "bool_",
     "compile",
+    "config",
     "cuda",
     "data",
     "datasets",

@@ -24,7 +24,8 @@ class ConvPlan:
     dtype, level, threads : str, str, int
         Element type, ISA level, and how many threads take part.
     kernel : str
-        ``"product"`` (a matrix product), ``"depthwise"``, or ``"tiles"`` (those of a matrix product, over images).
+        ``"product"`` (a matrix product), ``"depthwise"``, ``"winograd"`` (minimal filtering, see
+        ``mlext.config.winograd``) or ``"tiles"`` (those of a matrix product, over images).
     tile : tuple of int
         Of tiles: pixels and outputs of one call of the micro-kernel.
     band : tuple of int
@@ -121,9 +122,9 @@ def explain_conv(
     Examples
     --------
     >>> import mlext as ml
-    >>> plan = ml.explain_conv((1, 56, 56, 64), (64, 3, 3, 64), padding=1)
+    >>> plan = ml.explain_conv((1, 56, 56, 64), (64, 3, 3, 64), stride=2, padding=1)
     >>> plan.kernel, plan.result_shape, plan.runs
-    ('tiles', (1, 56, 56, 64), (3, 192))
+    ('tiles', (1, 28, 28, 64), (3, 192))
     """
     x, weight = (tuple(as_int("explain_conv", "x_shape", n) for n in shape) for shape in (x_shape, weight_shape))
     for name, shape in (("x_shape", x), ("weight_shape", weight)):

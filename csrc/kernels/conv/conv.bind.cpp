@@ -8,6 +8,7 @@
 #include "bind/families.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/explain.h"
+#include "kernels/conv/winograd.h"
 
 namespace mlext {
 namespace {
@@ -93,6 +94,8 @@ void bind_conv(py::module_& m) {
   door<&conv_input_gradient_door<kTransposed>>(m, kConvNames[kTransposed], backward, "The same as a layer.");
   m.def("explain_conv", &explain_conv_door, py::arg("x_shape"), py::arg("weight_shape"), py::arg("dtype"),
         py::arg("geometry"), py::arg("groups"), "How a convolution of these shapes would be computed, and why.");
+  m.def("allow_winograd", &allow_winograd, py::arg("allowed"));
+  m.def("winograd_allowed", &winograd_allowed);
   door<&conv_weight_gradient_door>(m, "conv2d_weight_gradient", {"g", "x", "weight_shape", "geometry", "groups"},
                                    "The gradient of conv2d for the weight.");
 }

@@ -13,6 +13,7 @@
 #include "kernels/conv/depthwise.h"
 #include "kernels/conv/finish.h"
 #include "kernels/conv/panels.h"
+#include "kernels/conv/winograd.h"
 #include "kernels/gemm/ahead.h"
 
 namespace mlext {
@@ -167,6 +168,7 @@ void correlate(const Correlation& c) {
   }
   if (is_sparse_product(c)) return run_sparse_product(c);
   if (is_depthwise(c)) return depthwise(c);
+  if (const index tile = winograd_tile(c); tile != 0) return winograd(c, tile);
   const GemmKernels& kernels = gemm_kernels(c.product.device);
   c.product.dtype == DType::float64 ? run(kernels.f64, c) : run(kernels.f32, c);
 }

@@ -34,6 +34,7 @@ struct Correlation {
   index images, channels, groups;  // channels of x in a group
   index x_image, y_image;          // elements between images
   index x_group, y_group, w_group;
+  bool winograd;  // may be computed so
 };
 
 void correlate(const Correlation& c);

@@ -8,6 +8,7 @@
 #include "kernels/conv/correlate.h"
 #include "kernels/conv/depthwise.h"
 #include "kernels/conv/plan.h"
+#include "kernels/conv/winograd.h"
 
 namespace mlext {
 
@@ -63,6 +64,16 @@ void explain(const Correlation& c, ConvExplanation& e) {
     const bool held = c.rows.taps == c.cols.taps && (c.cols.taps == 3 || c.cols.taps == 5);
     e.reasons.push_back("a group for each output: vectors hold neighbouring channels");
     e.reasons.push_back(held ? "the filter stays in registers" : "the filter is read from L1, once for four pixels");
+  } else if (const index tile = winograd_tile(c); tile != 0) {
+    const index points = (tile + 2) * (tile + 2);
+    const index count = points * ceil_div(c.rows.out, tile) * ceil_div(c.cols.out, tile);
+    e.kernel = "winograd";
+    e.waste = winograd_share(c, tile);
+    e.reasons.push_back(text("F(", tile, ", 3): ", points, " products of matrices make tiles of ", tile, " x ", tile,
+                             " pixels, with ", 100 * count / (9 * c.rows.out * c.cols.out),
+                             " per cent of the multiplications"));
+    e.reasons.push_back("each pixel is transformed before, and each sum after: more, the fewer channels there are");
+    e.reasons.push_back("mlext.config.winograd = False computes sums of products, of half the error");
   } else {
     e.kernel = "tiles";
     const GemmKernels& kernels = gemm_kernels(c.product.device);

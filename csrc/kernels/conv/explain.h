@@ -10,7 +10,7 @@
 namespace mlext {
 
 struct ConvExplanation {
-  const char* kernel = "";  // product, depthwise or tiles
+  const char* kernel = "";  // product, depthwise, winograd or tiles
   Dims result;
   // Of tiles: pixels and outputs of one call; images, and rows of y, of a band; steps of k in a run, runs in the filter, and
   // how many of them are summed in one go.

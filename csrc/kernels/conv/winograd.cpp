@@ -1,0 +1,270 @@
+// The walk: blocks of tiles of y, whose points lie in workspace; panels of outputs, the sums of which stay in L2; points.
+#include "kernels/conv/winograd.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "core/dtype.h"
+#include "core/isa.h"
+#include "core/launch.h"
+#include "core/parallel.h"
+#include "core/scratch.h"
+#include "kernels/conv/correlate.h"
+#include "kernels/conv/finish.h"
+#include "kernels/conv/panels.h"
+#include "kernels/gemm/ahead.h"
+
+namespace mlext {
+
+MLEXT_DISPATCH(GemmKernels, gemm_kernels)
+MLEXT_DISPATCH(WinogradKernels, winograd_kernels)
+
+namespace {
+
+std::atomic<bool> allowed{true};
+
+}  // namespace
+
+bool winograd_allowed() { return allowed.load(std::memory_order_relaxed); }
+void allow_winograd(bool value) { allowed.store(value, std::memory_order_relaxed); }
+
+namespace conv_detail {
+namespace {
+
+enum WinogradSlot { kSlotPoints = kSlotBand, kSlotSums = kSlotTile, kSlotZeros = kSlotJumps };
+
+// Points of a block of tiles that stay in L2, and the most that lie in L3 along with their sums.
+constexpr index kNearPoints = 1 << 20, kFarPoints = 12 << 20;
+constexpr index kLeastNear = 48, kMostNear = 64, kMostFar = 256;
+// Channels whose taps are transformed in one go: they stay in L1 and L2.
+constexpr index kTapChannels = 32;
+
+// The price of four images, in multiplications: an element of a point takes as long as so many, of F(2, 3) and of F(4, 3);
+// a filter, to arrive or to be transformed, as long as it takes to multiply so many tiles by it. Measured, as is the rest: what
+// it must save to be chosen.
+constexpr index kPricedImages = 4, kElementPrice[2] = {13, 22}, kFilterPrice = 7;
+constexpr double kWorthwhile = 0.85;
+
+index tiles_of(const Correlation& c, index tile) { return ceil_div(c.rows.out, tile) * ceil_div(c.cols.out, tile); }
+
+// The price of a few images: tiles, and the filter.
+double price(const Correlation& c, index tile, index filters) {
+  const auto filter = static_cast<double>(c.channels * c.product.n);
+  const auto elements = static_cast<double>((c.channels + c.product.n) * kElementPrice[tile / 4]);
+  const auto tiles = static_cast<double>(kPricedImages * tiles_of(c, tile));
+  return static_cast<double>((tile + 2) * (tile + 2)) *
+         (tiles * (filter + elements) + static_cast<double>(filters * kFilterPrice) * filter);
+}
+double direct_price(const Correlation& c) {
+  return static_cast<double>(9 * kPricedImages) * static_cast<double>(c.rows.out * c.cols.out) *
+         static_cast<double>(c.channels * c.product.n);
+}
+
+struct Walk {
+  const GemmTypeKernels<float>& kernels;
+  const WinogradKernels& transforms;
+  const Correlation& c;
+  index tile, side = tile + 2, points = side * side;
+  Split panels = Split::of(ceil_div(c.product.n, kernels.lanes), kernels.stream_vectors);
+  index columns = ceil_div(c.cols.out, tile), per_image = tiles_of(c, tile);
+  // Either a block of tiles whose points stay in L2, panel after panel; or a larger one, point after point.
+  bool near = points * c.channels * 4 * kLeastNear <= kNearPoints;
+  Split blocks =
+      Split::of(c.images * per_image,
+                near ? std::min(kNearPoints / (points * c.channels * 4), kMostNear)
+                     : std::clamp(kFarPoints / (points * (c.channels + c.product.n) * 4), kLeastNear, kMostFar));
+  Split groups = Split::of(panels.count, near ? 1 : ceil_div(panels.count, num_threads()));
+  const float* filter = nullptr;  // for each panel and point: (channels, width)
+  const float* bias = nullptr;
+
+  index column(index panel) const { return panels.begin(panel) * kernels.lanes; }
+  index filter_size() const { return points * (c.channels * column(panels.count) + panels.count * kernels.lanes); }
+  // Points, of a panel as of pixels, lie so far apart that they do not meet in one set of L1.
+  index filter_step(index panel) const { return c.channels * (column(panel + 1) - column(panel)) + kernels.lanes; }
+  index filter_at(index panel, index point) const {
+    return points * (c.channels * column(panel) + panel * kernels.lanes) + point * filter_step(panel);
+  }
+
+  void pack_panel(float* to, index panel) const {
+    const GemmArgs& g = c.product;
+    const index n0 = column(panel), width = column(panel + 1) - n0, cols = std::min(width, g.n - n0);
+    to += filter_at(panel, 0);
+    for (index c0 = 0; c0 < c.channels; c0 += kTapChannels) {
+      const index some = std::min(kTapChannels, c.channels - c0);
+      float* taps = scratch<float>(kSlotSums, 9 * some * width);
+      for (index tap = 0; tap < 9; ++tap) {
+        const index from = tap / 3 * c.rows.w_step + tap % 3 * c.cols.w_step + c0 * g.b_row + n0 * g.b_col;
+        kernels.pack_b(g.dtype, gemm_detail::at(g.b, g.dtype, from), g.b_row, g.b_col, some, cols,
+                       taps + tap * some * width, width);
+      }
+      transforms.filter[tile / 4]({taps, some * width, to + c0 * width, filter_step(panel)});
+    }
+  }
+
+  void run() const {
+    const auto each = [&](index begin, index end) {
+      for (index block = begin; block < end; ++block) run_block(blocks.begin(block), blocks.size(block));
+    };
+    // With few blocks the threads share the parts of each.
+    blocks.count >= 2 * num_threads() ? parallel_for(blocks.count, 1, each) : each(0, blocks.count);
+  }
+
+ private:
+  index point_step(index count) const { return count * c.channels + 2 * kernels.lanes; }
+
+  void run_block(index first, index count) const {
+    float* block = scratch<float>(kSlotPoints, points * point_step(count));
+    constexpr index kTilesTogether = 4;
+    parallel_for(count, kTilesTogether, [&](index begin, index end) { set_points(first, begin, end, block, count); });
+    parallel_for(groups.count, 1, [&](index begin, index end) {
+      for (index group = begin; group < end; ++group)
+        run_group(block, first, count, groups.begin(group), groups.begin(group + 1));
+    });
+  }
+
+  void set_points(index first, index begin, index end, float* block, index count) const {
+    const GemmArgs& g = c.product;
+    const index bytes = c.channels * item_size(g.dtype);
+    void* zeros = scratch<char>(kSlotZeros, bytes);
+    std::memset(zeros, 0, static_cast<std::size_t>(bytes));
+    for (index i = begin; i < end; ++i) {
+      const index image = (first + i) / per_image, place = (first + i) % per_image;
+      const void* x = gemm_detail::at(g.a, g.dtype, image * c.x_image);
+      const index y0 = place / columns * tile - c.rows.before, x0 = place % columns * tile - c.cols.before;
+      const void* pixels[36];
+      for (index p = 0; p < points; ++p) {
+        const index row = y0 + p / side, col = x0 + p % side;
+        const bool inside = row >= 0 && row < c.rows.in && col >= 0 && col < c.cols.in;
+        pixels[p] = inside ? gemm_detail::at(x, g.dtype, row * c.rows.x_step + col * c.cols.x_step) : zeros;
+      }
+      transforms.input[tile / 4][static_cast<int>(g.dtype)](
+          {pixels, c.channels, block + i * c.channels, point_step(count)});
+    }
+  }
+
+  // Panels p0 to p1.
+  void run_group(const float* block, index first, index count, index p0, index p1) const {
+    const index n0 = column(p0), width = column(p1) - n0, sum_step = count * width + kernels.lanes;
+    float* sums = scratch<float>(kSlotSums, points * sum_step + tile * tile * width);
+    const index share = ceil_div(count * c.channels, p1 - p0);  // of the next point, to bring near beside a panel
+    for (index point = 0; point < points; ++point) {
+      poll_interrupt();
+      for (index panel = p0; panel < p1; ++panel) {
+        const bool last = panel + 1 == p1;
+        const index next = last ? filter_at(p0, point + 1) : filter_at(panel + 1, point);
+        const float* from = block + point * point_step(count);
+        run_product({from, count, panel, filter + filter_at(panel, point), filter + next,
+                     from + point_step(count) + (panel - p0) * share, near ? 0 : share,
+                     sums + point * sum_step + column(panel) - n0, width});
+      }
+    }
+    float* spare = sums + points * sum_step;
+    for (index i = 0; i < count; ++i) finish_one(first + i, sums + i * width, sum_step, spare, n0, width);
+  }
+
+  struct Product {
+    const float* points;
+    index count, panel;
+    const float *filter, *next, *coming;
+    index share;
+    float* sums;
+    index row;
+  };
+
+  // One panel of the sums at one point.
+  void run_product(const Product& product) const {
+    const index vectors = panels.size(product.panel), width = vectors * kernels.lanes;
+    const Split heights = Split::of(product.count, kernels.max_rows[vectors - 1]);
+    TileArgs<float> args{};
+    args.cols = std::min(width, c.product.n - column(product.panel));
+    args.k = c.channels;
+    args.a_row = c.channels;
+    args.a_col = 1;
+    args.b = product.filter;
+    args.b_row = width;
+    args.b_col = 1;
+    args.out_row = args.in_row = product.row;
+    args.alpha = 1;
+    const bool streams = c.channels * width * 4 > kNearPanel;
+    const index slice = ceil_div(c.channels, heights.count), piece = ceil_div(product.share, heights.count * width);
+    for (index part = 0; part < heights.count; ++part) {
+      const index i = heights.begin(part);
+      args.rows = heights.size(part);
+      args.a = product.points + i * c.channels;
+      args.in = args.out = product.sums + i * product.row;
+      gemm_detail::AheadList list;
+      list.add(product.next + part * slice * width, width * 4, slice);
+      list.add(product.coming + part * piece * width, width * 4, piece);
+      args.ahead = list.end(args.a);
+      const index missing = kernels.max_rows[vectors - 1] - args.rows;
+      (streams && missing < kTallHeights ? kernels.stream_tile[vectors - 1][missing]
+                                         : kernels.row_tile[vectors - 1][args.rows - 1])(args);
+    }
+  }
+
+  // One tile of y, from its sums; by way of `spare` if an epilogue follows.
+  void finish_one(index number, const float* sums, index step, float* spare, index n0, index width) const {
+    const GemmArgs& g = c.product;
+    WinogradOutput args{};
+    args.points = sums;
+    args.step = step;
+    const index image = number / per_image, place = number % per_image;
+    const index row = place / columns * tile, col = place % columns * tile;
+    const index to = image * c.y_image + row * c.rows.y_step + col * c.cols.y_step + n0;
+    args.bias = bias != nullptr ? bias + n0 : nullptr;
+    args.rows = std::min(tile, c.rows.out - row);
+    args.cols = std::min(tile, c.cols.out - col);
+    args.outputs = std::min(width, g.n - n0);
+    args.top = gemm_detail::tile_top<float>(g);
+    args.y_row = c.rows.y_step;
+    args.y_col = c.cols.y_step;
+    if (gemm_detail::is_direct(g)) {
+      args.y = static_cast<float*>(g.c) + to;
+      if (g.beta != 0) args.in = static_cast<const float*>(g.residual) + to;
+    } else {
+      args.y = spare;
+      args.y_row = tile * width;
+      args.y_col = width;
+    }
+    transforms.output[tile / 4](args);
+    if (!gemm_detail::has_epilogue(g)) return;
+    for (index i = 0; i < args.rows; ++i)
+      finish_tile(kernels, c, args.y + i * args.y_row, args.y_col, args.cols, args.outputs, to + i * c.rows.y_step);
+  }
+};
+
+}  // namespace
+
+index winograd_tile(const Correlation& c) {
+  const auto fits = [](const Axis& a) { return a.taps == 3 && a.stride == 1 && a.dilation == 1; };
+  if (!c.winograd || c.groups != 1 || c.product.dtype == DType::float64 || !fits(c.rows) || !fits(c.cols)) return 0;
+  const index tile = price(c, 2, 1) < price(c, 4, 1) ? 2 : 4;
+  return price(c, tile, 1) < kWorthwhile * direct_price(c) ? tile : 0;
+}
+
+double winograd_share(const Correlation& c, index tile) { return price(c, tile, 0) / direct_price(c); }
+
+void winograd(const Correlation& c, index tile) {
+  const GemmArgs& g = c.product;
+  const GemmTypeKernels<float>& kernels = gemm_kernels(g.device).f32;
+  Walk walk{kernels, winograd_kernels(g.device), c, tile};
+  // Beside the layouts of other convolutions.
+  const int layout =
+      -1024 -
+      ((static_cast<int>(g.dtype) * 64 + static_cast<int>(kernels.lanes)) * 8 + static_cast<int>(walk.panels.size(0))) *
+          8 -
+      static_cast<int>(tile);
+  const PackKey key{g.b, g.k, g.n, g.b_row, g.b_col, layout};
+  BufferRef kept;
+  walk.filter = kept_or_made<float>(g.b_home, key, walk.filter_size(), kept, [&](float* to) {
+    parallel_for(walk.panels.count, 1, [&](index begin, index end) {
+      for (index panel = begin; panel < end; ++panel) walk.pack_panel(to, panel);
+    });
+  });
+  walk.bias = bias_of(kernels, c);
+  walk.run();
+}
+
+}  // namespace conv_detail
+}  // namespace mlext
