@@ -40,26 +40,31 @@ constexpr index kLeastNear = 48, kMostNear = 64, kMostFar = 256;
 // Channels whose taps are transformed in one go: they stay in L1 and L2.
 constexpr index kTapChannels = 32;
 
-// The price of four images, in multiplications: an element of a point takes as long as so many, of F(2, 3) and of F(4, 3);
-// a filter, to arrive or to be transformed, as long as it takes to multiply so many tiles by it. Measured, as is the rest: what
-// it must save to be chosen.
-constexpr index kPricedImages = 4, kElementPrice[2] = {13, 22}, kFilterPrice = 7;
-constexpr double kWorthwhile = 0.85;
+// Prices of an image, in multiplications, measured in networks. An element of a point, of F(2, 3) and of F(4, 3), costs as long
+// as so many:
+constexpr index kElementPrice[2] = {13, 22};
+// A filter takes as long to arrive as so many tiles take to be multiplied by it: from L2, or, the larger it is, from memory.
+constexpr double kNearWait = 2, kFarWait = 26, kFarFilter = 2 << 20, kDirectFarWait = 40, kDirectFarFilter = 1 << 20;
+// Points are only worth while if they save that much.
+constexpr double kWorthwhile = 0.9;
 
 index tiles_of(const Correlation& c, index tile) { return ceil_div(c.rows.out, tile) * ceil_div(c.cols.out, tile); }
 
-// The price of a few images: tiles, and the filter.
-double price(const Correlation& c, index tile, index filters) {
-  const auto filter = static_cast<double>(c.channels * c.product.n);
-  const auto elements = static_cast<double>((c.channels + c.product.n) * kElementPrice[tile / 4]);
-  const auto tiles = static_cast<double>(kPricedImages * tiles_of(c, tile));
-  return static_cast<double>((tile + 2) * (tile + 2)) *
-         (tiles * (filter + elements) + static_cast<double>(filters * kFilterPrice) * filter);
+struct Price {
+  double tiles, filter;
+};
+Price price(const Correlation& c, index tile) {
+  const auto points = static_cast<double>((tile + 2) * (tile + 2)), tiles = static_cast<double>(tiles_of(c, tile));
+  const auto filter = points * static_cast<double>(c.channels * c.product.n);
+  const auto elements = points * static_cast<double>((c.channels + c.product.n) * kElementPrice[tile / 4]);
+  return {tiles * (filter + elements), filter * (kNearWait + kFarWait * std::min(filter / kFarFilter, 1.0))};
 }
-double direct_price(const Correlation& c) {
-  return static_cast<double>(9 * kPricedImages) * static_cast<double>(c.rows.out * c.cols.out) *
-         static_cast<double>(c.channels * c.product.n);
+Price direct_price(const Correlation& c) {
+  const auto filter = static_cast<double>(9 * c.channels * c.product.n);
+  return {filter * static_cast<double>(c.rows.out * c.cols.out),
+          filter * (kNearWait + kDirectFarWait * std::min(filter / kDirectFarFilter, 1.0))};
 }
+double total(Price price) { return price.tiles + price.filter; }
 
 struct Walk {
   const GemmTypeKernels<float>& kernels;
@@ -239,11 +244,11 @@ struct Walk {
 index winograd_tile(const Correlation& c) {
   const auto fits = [](const Axis& a) { return a.taps == 3 && a.stride == 1 && a.dilation == 1; };
   if (!c.winograd || c.groups != 1 || c.product.dtype == DType::float64 || !fits(c.rows) || !fits(c.cols)) return 0;
-  const index tile = price(c, 2, 1) < price(c, 4, 1) ? 2 : 4;
-  return price(c, tile, 1) < kWorthwhile * direct_price(c) ? tile : 0;
+  const index tile = total(price(c, 2)) < total(price(c, 4)) ? 2 : 4;
+  return total(price(c, tile)) < kWorthwhile * total(direct_price(c)) ? tile : 0;
 }
 
-double winograd_share(const Correlation& c, index tile) { return price(c, tile, 0) / direct_price(c); }
+double winograd_share(const Correlation& c, index tile) { return price(c, tile).tiles / direct_price(c).tiles; }
 
 void winograd(const Correlation& c, index tile) {
   const GemmArgs& g = c.product;
