@@ -155,6 +155,8 @@ MUTATIONS = [
     # multiplied channel is the next one.
     ("csrc/kernels/conv/depthwise.cpp", "args.pixels = pixels;", "", "test_conv.py"),
     ("csrc/kernels/conv/depthwise.cpp", "sums[i] += sums[part * size + i];", "sums[i] += sums[i];", "test_conv.py"),
+    # Places in padding alone: what is added to them begins where the image does.
+    ("csrc/kernels/conv/correlate.cpp", "moved(c.product.residual, to)", "c.product.residual", "test_conv.py"),
     ("csrc/kernels/conv/conv.cpp", "strides.push(0);", "strides.push(1);", "test_conv.py"),
     # Winograd: an edge begins a pixel late; F(2, 3) is not what it was; a tile beyond the edge counts as whole; filters
     # of different taps meet.

@@ -217,6 +217,20 @@ def test_fused_is_the_same_as_afterwards(level: str, activation: str | None, bia
         np.testing.assert_array_equal(fused, expected)
 
 
+def test_places_in_padding_alone_are_fused_too(level: str) -> None:
+    rng = np.random.default_rng(12)
+    for taps, stride, padding in ((1, 1, ((2, 1), (0, 3))), (3, 2, ((5, 4), (6, 0))), (2, 5, ((9, 9), (9, 9)))):
+        x, w, bias = integers(rng, (2, 4, 5, 7)), integers(rng, (20, taps, taps, 7)), integers(rng, (20,))
+        padded = np.pad(x, ((0, 0), *padding, (0, 0)))
+        residual = integers(rng, F.conv2d(padded, w, stride=stride).shape)
+        geometry = (stride, stride, *(p[0] for p in padding), *(p[1] for p in padding), 1, 1)
+        expected = oracle.conv2d(x, w, geometry, 1) + bias + residual
+        got, pre = _C.conv2d(x, w, bias, geometry, 1, "relu", True, residual)
+        assert same(got, np.maximum(expected, 0))
+        assert same(pre, expected)
+        assert same(_C.conv2d(x, w, bias, geometry, 1, None, None, residual), expected)
+
+
 def test_transposed_is_the_gradient(level: str) -> None:
     rng = np.random.default_rng(4)
     for stride, padding, more, dilation in ((1, 0, 0, 1), (2, 1, 1, 1), (3, 0, 2, 2), ((2, 1), (0, 1), (1, 0), 1)):

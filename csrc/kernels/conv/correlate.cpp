@@ -129,18 +129,47 @@ void run_sparse_product(const Correlation& c) {
     const index image = i / (c.rows.out * c.cols.out), p = i / c.cols.out % c.rows.out, q = i % c.cols.out;
     const index y = p * c.rows.stride - c.rows.before, x = q * c.cols.stride - c.cols.before;
     const index from = image * c.x_image + y * c.rows.x_step + x * c.cols.x_step;
-    const auto bytes = static_cast<std::size_t>(pixel);
-    if (y < 0 || y >= c.rows.in || x < 0 || x >= c.cols.in) {
-      std::memset(packed + i * pixel, 0, bytes);
-    } else {
-      std::memcpy(packed + i * pixel, gemm_detail::at(c.product.a, c.product.dtype, from), bytes);
-    }
+    std::memcpy(packed + i * pixel, gemm_detail::at(c.product.a, c.product.dtype, from),
+                static_cast<std::size_t>(pixel));
   }
   GemmArgs g = c.product;
   g.m = count;
   g.a = packed;
   g.a_row = c.channels;
   gemm(g);
+}
+
+// Places of a filter where it meets a pixel of x; the others lie in padding alone.
+struct Places {
+  index begin, end;
+};
+Places inside(const Axis& a) {
+  const index hidden = a.before - (a.taps - 1) * a.dilation;
+  const index begin = std::min(hidden > 0 ? ceil_div(hidden, a.stride) : 0, a.out), last = a.in - 1 + a.before;
+  return {begin, std::clamp(last < 0 ? 0 : last / a.stride + 1, begin, a.out)};
+}
+
+// Some of the rows and columns of y.
+Correlation part_of(const Correlation& c, Places rows, Places cols) {
+  Correlation part = c;
+  part.rows.out = rows.end - rows.begin;
+  part.rows.before -= rows.begin * c.rows.stride;
+  part.cols.out = cols.end - cols.begin;
+  part.cols.before -= cols.begin * c.cols.stride;
+  const index to = (rows.begin * c.rows.y_step + cols.begin * c.cols.y_step) * item_size(c.product.out_dtype);
+  part.product.c = moved(c.product.c, to);
+  part.product.pre = moved(c.product.pre, to);
+  part.product.residual = moved(c.product.residual, to);
+  return part;
+}
+
+// Of the places in padding alone, above, below and beside the others.
+void run_padding(const Correlation& c, Places rows, Places cols) {
+  const Correlation none = without_taps(c);
+  correlate(part_of(none, {0, rows.begin}, {0, c.cols.out}));
+  correlate(part_of(none, {rows.end, c.rows.out}, {0, c.cols.out}));
+  correlate(part_of(none, rows, {0, cols.begin}));
+  correlate(part_of(none, rows, {cols.end, c.cols.out}));
 }
 
 template <class T>
@@ -160,6 +189,11 @@ void run(const GemmTypeKernels<T>& kernels, const Correlation& c) {
 
 void correlate(const Correlation& c) {
   if (c.images == 0 || c.rows.out == 0 || c.cols.out == 0 || c.product.n == 0 || c.groups == 0) return;
+  const Places rows = inside(c.rows), cols = inside(c.cols);
+  if ((rows.end - rows.begin) * (cols.end - cols.begin) < c.rows.out * c.cols.out) {
+    run_padding(c, rows, cols);
+    return correlate(part_of(c, rows, cols));
+  }
   if (is_product(c)) {
     GemmArgs g = c.product;
     g.m = c.images * c.rows.out * c.cols.out;

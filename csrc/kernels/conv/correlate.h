@@ -8,9 +8,11 @@
 //
 // There is no matrix of patches. Under one row of the filter, the factors of neighbouring pixels of y are rows of x that lie
 // `stride` pixels apart and overlap: a tile takes them where they are, and jumps from one row of the filter to the next.
-// Only where there is padding, or another dtype, a band of x is copied into workspace before; it stays in L2 while all
-// panels of the weight pass.
+// Only where there is padding, or another dtype, a band of x is copied into workspace before; it stays in L2 while all panels of
+// the weight pass. Places in padding alone are computed without taps.
 #pragma once
+
+#include <initializer_list>
 
 #include "kernels/gemm/gemm.h"
 
@@ -36,6 +38,17 @@ struct Correlation {
   index x_group, y_group, w_group;
   bool winograd;  // may be computed so
 };
+
+// One tap of no channels: act(bias + beta R).
+inline Correlation without_taps(Correlation c) {
+  c.product.k = c.channels = 0;
+  for (Axis* axis : {&c.rows, &c.cols}) {
+    axis->taps = axis->stride = axis->dilation = 1;
+    axis->before = 0;
+    axis->in = axis->out;
+  }
+  return c;
+}
 
 void correlate(const Correlation& c);
 

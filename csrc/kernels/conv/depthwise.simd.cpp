@@ -61,18 +61,34 @@ struct Row {
     put(y + to, min(most, max(least, sum)), part);  // in this order NaN stays
   }
 
-  // Pixels q to `end`, all of whose taps are inside, with a filter in registers: a pixel is a load and an fma per tap, and
-  // as pixels do not wait for each other their chains overlap.
+  // Pixel q, some of whose taps are outside, with a filter in registers. Two chains: few pixels of a small image overlap.
   template <index kRows, index kTaps, class Part>
-  MLEXT_INLINE void interior(index q, index end, index c, Part part) const {
+  MLEXT_INLINE void edge(const V (&factors)[kRows][kTaps], const PixelRange* inside, index q, index c,
+                         Part part) const {
+    V sums[2] = {start(c, part), V::zero()};
+#pragma GCC unroll 5
+    for (index s = 0; s < kTaps; ++s) {
+      if (q < inside[s].begin || q >= inside[s].end) continue;
+      const S* from = x + q * step + s * tap_step + c;
+#pragma GCC unroll 5
+      for (index r = 0; r < kRows; ++r) sums[r % 2] = fma(get<V>(from + r * x_row, part), factors[r][s], sums[r % 2]);
+    }
+    finish(sums[0] + sums[1], q, c, part);
+  }
+
+  // Pixels `wanted`, with a filter in registers; all taps of `whole` are inside: a pixel is a load and an fma per tap, and as
+  // pixels do not wait for each other their chains overlap.
+  template <index kRows, index kTaps, class Part>
+  MLEXT_INLINE void held(const PixelRange* inside, PixelRange wanted, PixelRange whole, index c, Part part) const {
     V factors[kRows][kTaps];
     for (index r = 0; r < kRows; ++r) {
       for (index s = 0; s < kTaps; ++s) factors[r][s] = get<V>(w + r * w_row + s * w_step + c, part);
     }
+    for (index q = wanted.begin; q < whole.begin; ++q) edge(factors, inside, q, c, part);
     const V first = start(c, part);
     const S* from[kRows];
-    for (index r = 0; r < kRows; ++r) from[r] = x + q * step + r * x_row + c;
-    for (; q < end; ++q) {
+    for (index r = 0; r < kRows; ++r) from[r] = x + whole.begin * step + r * x_row + c;
+    for (index q = whole.begin; q < whole.end; ++q) {
       V sum = first;
 #pragma GCC unroll 5
       for (index r = 0; r < kRows; ++r) {
@@ -84,16 +100,17 @@ struct Row {
       __builtin_prefetch(y + q * y_step + c + ahead_y, 1);
       finish(sum, q, c, part);
     }
+    for (index q = whole.end; q < wanted.end; ++q) edge(factors, inside, q, c, part);
   }
 
   // The same for 3 x 3 and 5 x 5 filters, or the rows of them that are inside; false for others.
-  template <class Part>
-  MLEXT_INLINE bool held(index q, index end, index c, Part part) const {
-    if (taps == 3 && rows == 3) return interior<3, 3>(q, end, c, part), true;
-    if (taps == 3 && rows == 2) return interior<2, 3>(q, end, c, part), true;
-    if (taps == 5 && rows == 5) return interior<5, 5>(q, end, c, part), true;
-    if (taps == 5 && rows == 4) return interior<4, 5>(q, end, c, part), true;
-    if (taps == 5 && rows == 3) return interior<3, 5>(q, end, c, part), true;
+  template <class... More>
+  MLEXT_INLINE bool try_held(More... more) const {
+    if (taps == 3 && rows == 3) return held<3, 3>(more...), true;
+    if (taps == 3 && rows == 2) return held<2, 3>(more...), true;
+    if (taps == 5 && rows == 5) return held<5, 5>(more...), true;
+    if (taps == 5 && rows == 4) return held<4, 5>(more...), true;
+    if (taps == 5 && rows == 3) return held<3, 5>(more...), true;
     return false;
   }
 
@@ -122,6 +139,7 @@ void row(const DepthwiseArgs& args) {
   const index begin = smaller(larger(args.whole.begin, wanted.begin), wanted.end);
   const PixelRange all{begin, larger(smaller(args.whole.end, wanted.end), begin)};
   each<typename Row<S>::V>(row.channels, [&](index c, auto part) {
+    if (row.try_held(args.inside, wanted, all, c, part)) return;
     const auto edge = [&](index q, index end) {
       for (; q < end; ++q) {
         index t0 = 0, t1 = row.taps;
@@ -131,11 +149,9 @@ void row(const DepthwiseArgs& args) {
       }
     };
     edge(wanted.begin, all.begin);
-    if (!row.held(all.begin, all.end, c, part)) {
-      index q = all.begin;
-      for (; q + kPixels <= all.end; q += kPixels) row.template pixels<kPixels>(q, 0, row.taps, c, part);
-      for (; q < all.end; ++q) row.template pixels<1>(q, 0, row.taps, c, part);
-    }
+    index q = all.begin;
+    for (; q + kPixels <= all.end; q += kPixels) row.template pixels<kPixels>(q, 0, row.taps, c, part);
+    for (; q < all.end; ++q) row.template pixels<1>(q, 0, row.taps, c, part);
     edge(all.end, wanted.end);
   });
 }

@@ -56,14 +56,7 @@ Correlation turned(const Correlation& f, const Residue& rows, const Residue& col
   c.product.a = f.product.c;
   c.product.c = const_cast<void*>(moved(f.product.a, x_first * dtype_size));
   c.product.pre = moved(f.product.pre, x_first * dtype_size);
-  if (c.product.k == 0) {  // pixels that no tap meets: one tap of no channels
-    c.channels = 0;
-    c.rows.taps = c.cols.taps = 1;
-    c.rows.before = c.cols.before = 0;
-    c.rows.in = c.rows.out;
-    c.cols.in = c.cols.out;
-  }
-  return c;
+  return c.product.k == 0 ? without_taps(c) : c;  // there may be pixels that no tap meets
 }
 
 }  // namespace

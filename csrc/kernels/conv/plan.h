@@ -10,14 +10,13 @@
 namespace mlext::conv_detail {
 
 using gemm_detail::ceil_div;
+using gemm_detail::kNearPanel;
 using gemm_detail::Split;
 
 // A band of x stays in L2 together with a panel of the weight.
 constexpr index kBandBytes = 256 << 10;
 // A panel of one block of k: two of them fit into L2 beside a band.
 constexpr index kPanelBytes = 200 << 10;
-// A panel up to this size stays in L1 and is not asked for ahead.
-constexpr index kNearPanel = 16 << 10;
 
 struct ConvPlan {
   bool copies = false;  // bands of x are copied: padding, or another dtype

@@ -15,7 +15,7 @@ struct GemmPlan {
   bool pack_a = false;
   bool pack_b = false;
   bool compact = false;  // compact.h takes the tasks, not product.h
-  bool streams = false;  // B is packed and A has contiguous rows: what stream_tile takes
+  bool streams = false;  // B is packed, its panels do not stay in L1, and A has contiguous rows: what stream_tile takes
   bool direct = false;   // micro-kernels write C, where an epilogue finds it in L1; otherwise sums wait elsewhere
   bool finish = false;   // there is an epilogue
   index block_k = 0;
@@ -87,7 +87,8 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
                             plan.pack_b ? streamed_vectors(kernels, g) : vectors_in_place(kernels, g));
     plan.block_m = kernels.max_rows[plan.panels.size(0) - 1];
     plan.pack_a = packs_a(g, plan.panels.count);
-    plan.streams = plan.pack_b && (plan.pack_a || g.a_col == 1);
+    const index panel = std::min(plan.block_k, g.k) * plan.panel_width() * static_cast<index>(sizeof(T));
+    plan.streams = plan.pack_b && (plan.pack_a || g.a_col == 1) && panel > kNearPanel;
     if (!plan.pack_b) plan.block_k = std::min(plan.block_k, block_in_place(g));
   }
   const index k = std::max<index>(plan.block_k, 1);
