@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import convolution
+import networks
 import reference
 
 U = 2.0**-24  # unit roundoff of float32
@@ -191,21 +192,16 @@ class Update:
 
 
 class Network:
-    """A dense network with ReLU between its layers: train it for a step, or predict with it."""
+    """A network, one of bench/networks.py or a dense one with ReLU: train it for a step, or predict with it."""
 
     @staticmethod
     def make(row: Inputs, rng: np.random.Generator) -> Inputs:
-        sizes = row["sizes"]
-        layers = []
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
-            bound = fan_in**-0.5
-            weight = rng.uniform(-bound, bound, (fan_out, fan_in)).astype(np.float32)
-            layers.append((weight, rng.uniform(-bound, bound, fan_out).astype(np.float32)))
-        x = rng.standard_normal((row["batch"], sizes[0]), dtype=np.float32)
+        layers, shape = network(row, rng)
+        x = rng.standard_normal((row["batch"], *shape), dtype=np.float32)
         if row.get("loss") == "cross_entropy":
-            y = rng.integers(0, sizes[-1], row["batch"])
+            y = rng.integers(0, networks.classes(layers), row["batch"])
         else:
-            y = rng.standard_normal((row["batch"], sizes[-1]), dtype=np.float32)
+            y = rng.standard_normal((row["batch"], networks.classes(layers)), dtype=np.float32)
         options = {k: row.get(k) for k in ("loss", "optimizer", "lr", "compiled")}
         return {"layers": layers, "x": x, "y": y, **options}
 
@@ -213,18 +209,36 @@ class Network:
     def check(result: Any, inputs: Inputs) -> None:
         """`result` is the output of a prediction, or the list of the losses of the first steps."""
         if inputs["optimizer"] is None:
-            expected = reference.predict(inputs["layers"], inputs["x"])
-            return assert_close(result, expected, 1e-5 * np.abs(expected) + 1e-5)
+            expected = networks.predict(inputs["layers"], inputs["x"].astype(np.float64))
+            scale = np.abs(expected).max() if inputs["x"].ndim == 4 else 1.0
+            return assert_close(result, expected, 1e-5 * np.abs(expected) + 1e-5 * scale)
         expected = np.asarray(reference.losses(inputs, steps=len(result)))
         assert_close(result, expected, 1e-4 * expected)
 
     @staticmethod
     def work(row: Inputs) -> tuple[float, float]:
-        sizes = row["sizes"]
-        weights = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+        layers, shape = network(row, np.random.default_rng(0))
+        size = shape[:2] if len(shape) == 3 else (1, 1)
+        flops = networks.flops(layers, *size)[0]
         # Training: forward, and two products backward but for the first layer's input.
-        products = 3 * weights - sizes[0] * sizes[1] if row.get("optimizer") else weights
-        return 2.0 * row["batch"] * products, 4.0 * weights
+        if row.get("optimizer"):
+            flops = 3 * flops - networks.flops(layers[:1], *size)[0]
+        return row["batch"] * flops, 4.0 * sum(layer.weight.size for layer in networks.weights(layers))
+
+
+def network(row: Inputs, rng: np.random.Generator) -> tuple[list[Any], tuple[int, ...]]:
+    """The layers of a row, and the shape of a sample."""
+    return networks.build(row["model"], rng) if "model" in row else (dense(row["sizes"], rng), (row["sizes"][0],))
+
+
+def dense(sizes: list[int], rng: np.random.Generator) -> list[Any]:
+    layers: list[Any] = []
+    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        bound = fan_in**-0.5
+        weight = rng.uniform(-bound, bound, (fan_out, fan_in)).astype(np.float32)
+        act = "relu" if len(layers) + 2 < len(sizes) else None
+        layers.append(networks.Dense(weight, rng.uniform(-bound, bound, fan_out).astype(np.float32), act))
+    return layers
 
 
 OPS: dict[str, Any] = {"matmul": Matmul, "matmul_integer": MatmulInteger, "train": Network, "predict": Network}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+import networks
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -46,35 +49,28 @@ def first_step(op: str, params: np.ndarray, grad: np.ndarray, lr: float) -> np.n
     return params - lr * grad / (np.abs(grad) + 1e-8)
 
 
-def predict(layers: list[tuple[np.ndarray, np.ndarray]], x: np.ndarray) -> np.ndarray:
-    return _forward([(w.astype(np.float64), b.astype(np.float64)) for w, b in layers], x.astype(np.float64))[-1]
-
-
 def losses(inputs: dict[str, Any], steps: int) -> list[float]:
     """The loss before each of the first `steps` steps of training."""
-    layers = [[w.astype(np.float64), b.astype(np.float64)] for w, b in inputs["layers"]]
-    state = [[np.zeros((2, *p.shape)) for p in layer] for layer in layers]
+    layers = list(inputs["layers"])
+    state = [[np.zeros((2, *p.shape)) for p in (layer.weight, layer.bias)] for layer in networks.weights(layers)]
     found = []
     for t in range(1, steps + 1):
         loss, gradients = _loss_and_gradients(layers, inputs)
         found.append(loss)
-        for layer, moments, grads in zip(layers, state, gradients, strict=True):
-            for i in range(2):
-                layer[i] = layer[i] - inputs["lr"] * _direction(inputs["optimizer"], moments[i], grads[i], t)
+        moments = iter(state)
+        for i, grads in enumerate(gradients):
+            if grads:
+                step = [_direction(inputs["optimizer"], m, g, t) for m, g in zip(next(moments), grads, strict=True)]
+                w, b = (p - inputs["lr"] * d for p, d in zip((layers[i].weight, layers[i].bias), step, strict=True))
+                layers[i] = dataclasses.replace(layers[i], weight=w, bias=b)
     return found
 
 
-def _forward(layers: Any, x: np.ndarray) -> list[np.ndarray]:
-    values = [x]
-    for i, (w, b) in enumerate(layers):
-        z = values[-1] @ w.T + b
-        values.append(z if i == len(layers) - 1 else np.maximum(z, 0))
-    return values
-
-
-def _loss_and_gradients(layers: Any, inputs: dict[str, Any]) -> tuple[float, list[tuple[np.ndarray, np.ndarray]]]:
+def _loss_and_gradients(layers: Any, inputs: dict[str, Any]) -> tuple[float, list[tuple[np.ndarray, ...]]]:
     y = inputs["y"]
-    values = _forward(layers, inputs["x"].astype(np.float64))
+    values = [inputs["x"].astype(np.float64)]
+    for layer in layers:
+        values.append(networks.apply(layer, values[-1]))
     out = values[-1]
     if inputs["loss"] == "mse":
         loss, g = float(((out - y) ** 2).mean()), 2 * (out - y) / out.size
@@ -84,9 +80,9 @@ def _loss_and_gradients(layers: Any, inputs: dict[str, Any]) -> tuple[float, lis
         g[at] -= 1
         g /= len(out)
     gradients = []
-    for (w, _), before in zip(reversed(layers), reversed(values[:-1]), strict=True):
-        gradients.append((g.T @ before, g.sum(0)))
-        g = (g @ w) * (before > 0)
+    for i in reversed(range(len(layers))):
+        g, of_weights = networks.gradients(layers[i], values[i], values[i + 1], g)
+        gradients.append(of_weights)
     return loss, gradients[::-1]
 
 

@@ -48,6 +48,7 @@ FAMILIES = {
     "linear": ["linear.json"],
     "bytes": ["bytes.json"],
     "conv": ["cnn_layers.json", "conv.json"],
+    "cnn": ["cnn.json"],
     "import": [],
 }
 FORCED_SUFFIX = " avx512"
@@ -85,8 +86,8 @@ def row_name(row: dict[str, Any]) -> str:
         marks += ["Tensors"] if row.get("tensors") else []
         marks += [row["dtype"]] if "dtype" in row else []
         return " ".join([f"{op} {row['n']}x{row['k']} @ {row['k']}x{row['m']}", *marks])
-    if "sizes" in row:
-        sizes = "-".join(map(str, row["sizes"]))
+    if op in ("train", "predict"):
+        sizes = row["model"] if "model" in row else "-".join(map(str, row["sizes"]))
         how = [row["optimizer"], "compiled" if row.get("compiled") else "eager"] if op == "train" else []
         return " ".join([f"{op} {sizes} batch {row['batch']}", *how])
     if "tensors" in row:

@@ -169,6 +169,7 @@ MUTATIONS = [
     ("csrc/kernels/conv/winograd.simd.cpp", "(m[1] - m[2]) - m[3];", "(m[1] - m[2]) + m[3];", "test_winograd.py"),
     ("csrc/kernels/conv/winograd.cpp", "std::min(tile, c.cols.out - col)", "tile", "test_winograd.py"),
     ("csrc/kernels/conv/winograd.cpp", "tap % 3 * c.cols.w_step", "tap % 3 * c.channels", "test_winograd.py"),
+    ("csrc/kernels/pool/pool.simd.cpp", "select(y > V::zero(), left, V::zero())", "left", "test_pool.py"),
     # Pooling: every pixel that has the value gets the gradient; padding counts though it should not.
     ("csrc/kernels/pool/pool.simd.cpp", "left = select(takes, V::zero(), left);", "", "test_pool.py"),
     ("csrc/kernels/pool/pool.simd.cpp", "clear<V>(g, out, r0, r1, col, g.cols.in)", "", "test_pool.py"),

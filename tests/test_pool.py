@@ -65,6 +65,44 @@ def test_equal_to_torch(window: tuple[Any, Any, Any], ceil_mode: bool) -> None:
         np.testing.assert_allclose(mx.grad.numpy(), last(tx.grad), rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rectified_is_relu(level: str, window: tuple[Any, Any, Any], dtype: str) -> None:
+    rng = np.random.default_rng(6)
+    x = rng.integers(-3, 2, (2, 8, 11, 21)).astype(dtype)  # windows of 0 and of less among them
+    x[0, 3, 3, 5] = np.nan
+    fused, plain = (ml.tensor(x, requires_grad=True) for _ in range(2))
+    got, expected = F.max_pool2d(fused, *window, activation="relu"), F.relu(F.max_pool2d(plain, *window))
+    np.testing.assert_array_equal(got.detach().numpy(), expected.detach().numpy())
+    g = ml.tensor(rng.standard_normal(got.shape).astype(dtype))
+    got.backward(g)
+    expected.backward(g)
+    np.testing.assert_array_equal(fused.grad.numpy(), plain.grad.numpy())
+
+
+def test_a_model_rectifies_what_it_pooled() -> None:
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal((2, 12, 12, 3)).astype(np.float32)
+    layers = [ml.nn.Conv2d(3, 8, 3, rng=0), ml.nn.ReLU(), ml.nn.MaxPool2d(2), ml.nn.ReLU(), ml.nn.MaxPool2d(2)]
+    results = []
+    seen: list[Any] = []
+    for apart in (False, True):
+        model = ml.nn.Sequential(*layers)
+        for p in model.parameters():
+            p.grad = None
+        removers = [layer.register_forward_hook(lambda *_: seen.append(1)) for layer in layers if apart]
+        with ml.profile() as profile:
+            y = model(ml.tensor(x))
+            F.sum(F.sin(y)).backward()
+        for remove in removers:
+            remove()
+        assert len(seen) == (5 if apart else 0)
+        assert ("relu" in {row.name for row in profile.rows()}) is apart
+        results.append([y.detach().numpy(), *(p.grad.numpy().copy() for p in model.parameters())])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, (5, 2), (9, 12)])
 def test_parts_equal_torch(size: Any) -> None:
     torch = pytest.importorskip("torch")
@@ -96,7 +134,7 @@ def test_nan_and_infinity(level: str) -> None:
     assert np.isnan(y).sum() == 1
     assert (y[0, 1, 1] == -np.inf).all()
     one = np.ones_like(y)
-    g = _C.max_pool2d_gradient(one, x, y, (2, 2, 2, 2, 0, 0, 0, 0), False, False, True)
+    g = _C.max_pool2d_gradient(one, x, y, (2, 2, 2, 2, 0, 0, 0, 0), False, False, False)
     # One pixel of each window gets the gradient: the first of equal ones, and the NaN.
     assert g.sum() == one.sum()
     assert g[0, 1, 1, 3] == 1
@@ -111,8 +149,8 @@ def test_bits_do_not_depend_on_threads(threads: Callable[[int], None]) -> None:
         threads(count)
         bits = b""
         for run, gradient in ((_C.max_pool2d, _C.max_pool2d_gradient), (_C.avg_pool2d, _C.avg_pool2d_gradient)):
-            y = run(x, geometry, False, False, True)
-            bits += y.tobytes() + gradient(y, x, y, geometry, False, False, True).tobytes()
+            y = run(x, geometry, False, False, False)
+            bits += y.tobytes() + gradient(y, x, y, geometry, False, False, False).tobytes()
         seen.add(bits)
     assert len(seen) == 1
 
@@ -124,7 +162,7 @@ def test_nothing_outside_the_arguments_is_touched(level: str, pages: list[Guarde
         y = F.max_pool2d(x, 2, 1)
         g = pages[1].end(np.ones_like(y))
         geometry = (2, 2, 1, 1, 0, 0, 0, 0)
-        got = _C.max_pool2d_gradient(g, x, pages[2].end(y), geometry, False, False, True)
+        got = _C.max_pool2d_gradient(g, x, pages[2].end(y), geometry, False, False, False)
         assert got.sum() == y.size
 
 
@@ -163,7 +201,7 @@ def test_gradients_of_another_shape_are_refused() -> None:
     y = F.max_pool2d(X, 2)
     for g, values in ((y[:, 1:], y), (y, y[:, 1:]), (y[0], y)):
         with pytest.raises(ValueError, match="max_pool2d_gradient: argument '[gy]': expected"):
-            _C.max_pool2d_gradient(g, X, values, geometry, False, False, True)
+            _C.max_pool2d_gradient(g, X, values, geometry, False, False, False)
     with pytest.raises(ValueError, match="'output_size': expected positive sizes, got 0"):
         F.adaptive_avg_pool2d(X, 0)
     with pytest.raises(ValueError, match="max_pool1d: argument 'x': expected 3 dimensions"):

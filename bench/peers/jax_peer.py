@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import networks
 from convolution import OPS as CONVOLUTIONS
 
 Inputs = dict[str, Any]
@@ -61,16 +63,17 @@ def reduce(inputs: Inputs) -> Any:
     return _timed(lambda x: fn(x, axis), inputs["x"])
 
 
+def correlate(x: Any, w: Any, stride: Any, pads: Any, groups: int) -> Any:
+    """Channels last."""
+    filters, names = jnp.transpose(w, (1, 2, 3, 0)), ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, filters, stride, pads, dimension_numbers=names, feature_group_count=groups)
+
+
 def convolution(inputs: Inputs) -> Any:
-    """Channels last; gradients are those that JAX derives."""
-    pads = [(p, p) for p in inputs["pad"]]
+    """Gradients are those that JAX derives."""
 
     def forward(x: Any, w: Any) -> Any:
-        filters = jnp.transpose(w, (1, 2, 3, 0))
-        names, groups = ("NHWC", "HWIO", "NHWC"), inputs["groups"]
-        return jax.lax.conv_general_dilated(
-            x, filters, inputs["stride"], pads, dimension_numbers=names, feature_group_count=groups
-        )
+        return correlate(x, w, inputs["stride"], [(p, p) for p in inputs["pad"]], inputs["groups"])
 
     x, w, g = (inputs[k] for k in ("x", "w", "g"))
     if inputs["op"] == "conv":
@@ -89,11 +92,38 @@ def cross_entropy(inputs: Inputs) -> Any:
     return _timed(mean_log_loss, inputs["x"], inputs["labels"])
 
 
+# Arrays are what a program is given; the rest is part of it.
+for kind in (networks.Dense, networks.Conv, networks.MaxPool, networks.Mean, networks.Flatten, networks.Residual):
+    fields, data = [f.name for f in dataclasses.fields(kind)], ("weight", "bias", "body", "shortcut")
+    jax.tree_util.register_dataclass(kind, [f for f in fields if f in data], [f for f in fields if f not in data])
+
+ACTIVATIONS = {"relu": jax.nn.relu, "relu6": jax.nn.relu6, None: lambda x: x}
+
+
+def apply(layer: Any, x: Any) -> Any:
+    if isinstance(layer, networks.Dense):
+        return ACTIVATIONS[layer.act](x @ layer.weight.T + layer.bias)
+    if isinstance(layer, networks.Conv):
+        y = correlate(x, layer.weight, [layer.stride] * 2, [(layer.pad, layer.pad)] * 2, layer.groups)
+        return ACTIVATIONS[layer.act](y + layer.bias)
+    if isinstance(layer, networks.MaxPool):
+        window, strides, pad = (
+            (1, layer.size, layer.size, 1),
+            (1, layer.stride, layer.stride, 1),
+            (layer.pad, layer.pad),
+        )
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, strides, ((0, 0), pad, pad, (0, 0)))
+    if isinstance(layer, networks.Mean):
+        return x.mean((1, 2))
+    if isinstance(layer, networks.Flatten):
+        return x.reshape(len(x), -1)
+    return ACTIVATIONS[layer.act](forward(layer.body, x) + forward(layer.shortcut, x))
+
+
 def forward(layers: Any, x: Any) -> Any:
-    for weight, bias in layers[:-1]:
-        x = jax.nn.relu(x @ weight.T + bias)
-    weight, bias = layers[-1]
-    return x @ weight.T + bias
+    for layer in layers:
+        x = apply(layer, x)
+    return x
 
 
 def sgd(lr: float, layers: Any, gradients: Any, state: Any) -> Any:

@@ -12,6 +12,8 @@ import numpy as np
 os.environ["KERAS_BACKEND"] = "jax"
 import keras
 
+import networks
+
 Inputs = dict[str, Any]
 
 
@@ -20,7 +22,7 @@ def setup(threads: int) -> None:
 
 
 def network(inputs: Inputs) -> Any:
-    layers = inputs["layers"]
+    layers = networks.dense_only(inputs["layers"])
     model = keras.Sequential([keras.Input((layers[0][0].shape[1],))])
     for i, (weight, bias) in enumerate(layers):
         dense = keras.layers.Dense(weight.shape[0], activation="relu" if i + 1 < len(layers) else None)

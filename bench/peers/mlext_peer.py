@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import mlext as ml
+import networks
 from convolution import OPS as CONVOLUTIONS
 from mlext import functional as F
 
@@ -75,13 +76,30 @@ def update(inputs: Inputs) -> Any:
     return optimizer.step, lambda _: np.concatenate([p.detach().numpy() for p in params])
 
 
+def modules(node: Any) -> list[Any]:
+    nn, weights = ml.nn, {"weight": getattr(node, "weight", None), "bias": getattr(node, "bias", None)}
+    if isinstance(node, networks.Dense):
+        made: Any = nn.Linear(node.weight.shape[1], node.weight.shape[0])
+    elif isinstance(node, networks.Conv):
+        channels, options = node.weight.shape[3] * node.groups, {"stride": node.stride, "padding": node.pad}
+        made = nn.Conv2d(channels, node.weight.shape[0], node.weight.shape[1], groups=node.groups, **options)
+    elif isinstance(node, networks.MaxPool):
+        return [nn.MaxPool2d(node.size, node.stride, node.pad)]
+    elif isinstance(node, networks.Residual):
+        shortcut = sequential(node.shortcut) if node.shortcut else None
+        return [nn.Residual(*sequential(node.body), shortcut=shortcut, activation=node.act)]
+    else:
+        return [nn.GlobalAvgPool2d() if isinstance(node, networks.Mean) else nn.Flatten()]
+    made.load_state_dict(weights)
+    return [made, {"relu": nn.ReLU, "relu6": nn.ReLU6}[node.act]()] if node.act else [made]
+
+
+def sequential(nodes: Any) -> Any:
+    return ml.nn.Sequential(*(module for node in nodes for module in modules(node)))
+
+
 def network(inputs: Inputs) -> Any:
-    parts: list[Any] = []
-    for weight, bias in inputs["layers"]:
-        linear = ml.nn.Linear(weight.shape[1], weight.shape[0])
-        linear.load_state_dict({"weight": weight, "bias": bias})
-        parts += [linear, ml.nn.ReLU()]
-    return ml.nn.Sequential(*parts[:-1])
+    return sequential(inputs["layers"])
 
 
 def train(inputs: Inputs) -> Any:

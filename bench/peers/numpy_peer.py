@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+import networks
+
 Inputs = dict[str, Any]
 
 MAPS: dict[str, Callable[..., Any]] = {
@@ -58,7 +60,7 @@ def softmax(inputs: Inputs) -> Any:
 
 
 def predict(inputs: Inputs) -> Any:
-    (weight, bias), *hidden = inputs["layers"]
+    (weight, bias), *hidden = networks.dense_only(inputs["layers"])
     x = inputs["x"]
 
     def call() -> Any:

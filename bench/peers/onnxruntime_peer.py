@@ -9,6 +9,8 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+import networks
+
 Inputs = dict[str, Any]
 
 MAPS = {
@@ -72,20 +74,54 @@ def map_(inputs: Inputs) -> Any:
     return _session([helper.make_node(MAPS[inputs["op"]], list(arrays), ["out"])], arrays, {})
 
 
+class Graph:
+    """The nodes and constants of a network, with channels first."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: dict[str, np.ndarray] = {}
+
+    def add(self, kind: str, *inputs: str, **options: Any) -> str:
+        name = f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], **options))
+        return name
+
+    def constant(self, value: np.ndarray) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants[name] = value
+        return name
+
+    def act(self, x: str, act: str | None) -> str:
+        if act == "relu6":
+            return self.add("Clip", x, *(self.constant(np.array(v, np.float32)) for v in (0, 6)))
+        return self.add("Relu", x) if act else x
+
+    def layer(self, node: Any, x: str) -> str:
+        if isinstance(node, networks.Dense):
+            return self.act(self.add("Gemm", x, *map(self.constant, (node.weight, node.bias)), transB=1), node.act)
+        if isinstance(node, networks.Conv):
+            weights = map(self.constant, (node.weight.transpose(0, 3, 1, 2), node.bias))
+            pads, strides = [node.pad] * 4, [node.stride] * 2
+            return self.act(self.add("Conv", x, *weights, strides=strides, pads=pads, group=node.groups), node.act)
+        if isinstance(node, networks.MaxPool):
+            pads, strides = [node.pad] * 4, [node.stride] * 2
+            return self.add("MaxPool", x, kernel_shape=[node.size] * 2, strides=strides, pads=pads)
+        if isinstance(node, networks.Residual):
+            return self.act(self.add("Add", self.layers(node.body, x), self.layers(node.shortcut, x)), node.act)
+        if isinstance(node, networks.Mean):
+            return self.add("Flatten", self.add("GlobalAveragePool", x))
+        return self.add("Flatten", self.add("Transpose", x, perm=[0, 2, 3, 1]))
+
+    def layers(self, nodes: Any, x: str) -> str:
+        for node in nodes:
+            x = self.layer(node, x)
+        return x
+
+
 def predict(inputs: Inputs) -> Any:
-    """Gemm nodes with Relu nodes between them."""
-    nodes: list[Any] = []
-    constants: dict[str, np.ndarray] = {}
-    last = "x"
-    for i, (weight, bias) in enumerate(inputs["layers"]):
-        if i > 0:
-            nodes.append(helper.make_node("Relu", [last], [f"h{i}"]))
-            last = f"h{i}"
-        constants |= {f"w{i}": weight, f"b{i}": bias}
-        out = "out" if i + 1 == len(inputs["layers"]) else f"z{i}"
-        nodes.append(helper.make_node("Gemm", [last, f"w{i}", f"b{i}"], [out], transB=1))
-        last = out
-    return _session(nodes, {"x": inputs["x"]}, constants)
+    graph, x = Graph(), inputs["x"]
+    graph.nodes.append(helper.make_node("Identity", [graph.layers(inputs["layers"], "x")], ["out"]))
+    return _session(graph.nodes, {"x": x.transpose(0, 3, 1, 2) if x.ndim == 4 else x}, graph.constants)
 
 
 def convolution(inputs: Inputs) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.neural_network import MLPRegressor
 
+import networks
+
 Inputs = dict[str, Any]
 
 
@@ -16,7 +18,7 @@ def setup(threads: int) -> None:
 
 
 def predict(inputs: Inputs) -> Any:
-    layers, x = inputs["layers"], inputs["x"]
+    layers, x = networks.dense_only(inputs["layers"]), inputs["x"]
     hidden = tuple(len(bias) for _, bias in layers[:-1])
     model = MLPRegressor(hidden_layer_sizes=hidden, activation="relu")
     # A first pass makes the attributes; the weights of the row replace the random ones.

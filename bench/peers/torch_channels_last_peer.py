@@ -14,5 +14,15 @@ from peers import torch_peer
 setup = torch_peer.setup
 
 
+def of_images(make: Callable[..., Any], inputs: dict[str, Any]) -> Any:
+    """Dense networks have no channels to be last."""
+    return make(inputs, compiled=torch_peer.eager, layout=torch.channels_last) if inputs["x"].ndim == 4 else None
+
+
 def build(op: str) -> Callable[..., Any] | None:
-    return partial(torch_peer.convolution, layout=torch.channels_last) if op in CONVOLUTIONS else None
+    table: dict[str, Callable[..., Any]] = {
+        "train": partial(of_images, torch_peer.training),
+        "predict": partial(of_images, torch_peer.prediction),
+    }
+    table |= dict.fromkeys(CONVOLUTIONS, partial(torch_peer.convolution, layout=torch.channels_last))
+    return table.get(op)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+import networks
 from convolution import OPS as CONVOLUTIONS
 
 Inputs = dict[str, Any]
@@ -108,26 +109,79 @@ def convolution(inputs: Inputs, layout: Any = torch.contiguous_format) -> Any:
     return (forward if which is None else gradient), lambda y: y.permute(0, 2, 3, 1).numpy()
 
 
-def network(inputs: Inputs) -> Any:
-    parts: list[Any] = []
-    for weight, bias in inputs["layers"]:
-        linear = torch.nn.Linear(weight.shape[1], weight.shape[0])
+ACTIVATIONS: dict[str | None, Callable[..., Any]] = {"relu": F.relu, "relu6": F.relu6, None: lambda x: x}
+
+
+class Network(torch.nn.Module):
+    """Layers of bench/networks.py, with channels first."""
+
+    def __init__(self, nodes: Any) -> None:
+        super().__init__()
+        self.steps: list[Callable[..., Any]] = []
+        shape: Any = None  # of an image that was flattened, whose channels came last
+        for node in nodes:
+            if isinstance(node, (networks.Dense, networks.Conv)):
+                self.steps.append(self.weighted(node, shape))
+            elif isinstance(node, networks.MaxPool):
+                self.steps.append(self.keep(torch.nn.MaxPool2d(node.size, node.stride, node.pad)))
+            elif isinstance(node, networks.Residual):
+                self.steps.append(self.residual(node))
+            else:
+                pools = isinstance(node, networks.Mean)
+                self.steps.append((lambda x: x.mean((2, 3))) if pools else torch.nn.Flatten())
+            shape = getattr(node, "shape", None)
+
+    def keep(self, module: Any) -> Any:
+        self.add_module(str(len(self._modules)), module)
+        return module
+
+    def weighted(self, node: Any, shape: Any) -> Callable[..., Any]:
+        weight = node.weight
+        if isinstance(node, networks.Conv):
+            size, channels = weight.shape[1], weight.shape[3] * node.groups
+            made: Any = torch.nn.Conv2d(channels, len(weight), size, node.stride, node.pad, groups=node.groups)
+            weight = weight.transpose(0, 3, 1, 2)
+        else:
+            made = torch.nn.Linear(weight.shape[1], weight.shape[0])
+            if shape is not None:
+                weight = weight.reshape(-1, *shape).transpose(0, 3, 1, 2).reshape(weight.shape)
         with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(weight))
-            linear.bias.copy_(torch.from_numpy(bias))
-        parts += [linear, torch.nn.ReLU()]
-    return torch.nn.Sequential(*parts[:-1])
+            made.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
+            made.bias.copy_(torch.from_numpy(node.bias))
+        self.keep(made)
+        act = ACTIVATIONS[node.act]
+        return lambda x: act(made(x))
+
+    def residual(self, node: Any) -> Callable[..., Any]:
+        body, shortcut, act = self.keep(Network(node.body)), self.keep(Network(node.shortcut)), ACTIVATIONS[node.act]
+        return lambda x: act(body(x) + shortcut(x))
+
+    def forward(self, x: Any) -> Any:
+        for step in self.steps:
+            x = step(x)
+        return x
 
 
-def training(inputs: Inputs, compiled: Callable[..., Any], **options: Any) -> Any:
+def network(inputs: Inputs, layout: Any) -> tuple[Any, Any]:
+    """The network and what it takes: images with channels first, in memory as the layout says."""
+    model, x = Network(inputs["layers"]), inputs["x"]
+    if x.ndim == 2:
+        return model, lambda: torch.from_numpy(x)
+    images = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+    return model.to(memory_format=layout), lambda: images
+
+
+def training(
+    inputs: Inputs, compiled: Callable[..., Any], layout: Any = torch.contiguous_format, **options: Any
+) -> Any:
     """Training steps of a network and its loss, as `compiled` makes them; the options are the optimizer's."""
-    model, x, y = network(inputs), inputs["x"], inputs["y"]
+    (model, x), y = network(inputs, layout), inputs["y"]
     loss_fn = LOSSES[inputs["loss"]]
     optimizer = OPTIMIZERS[inputs["optimizer"]](model.parameters(), lr=inputs["lr"], **options)
     forward = compiled(lambda x, y: loss_fn(model(x), y))
 
     def step() -> Any:
-        loss = forward(torch.from_numpy(x), torch.from_numpy(y))
+        loss = forward(x(), torch.from_numpy(y))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -136,12 +190,13 @@ def training(inputs: Inputs, compiled: Callable[..., Any], **options: Any) -> An
     return step, lambda loss: loss.item()
 
 
-def prediction(inputs: Inputs, compiled: Callable[..., Any]) -> Any:
-    model, x = compiled(network(inputs).eval()), inputs["x"]
+def prediction(inputs: Inputs, compiled: Callable[..., Any], layout: Any = torch.contiguous_format) -> Any:
+    model, x = network(inputs, layout)
+    model = compiled(model.eval())
 
     def call() -> Any:
         with torch.inference_mode():
-            return model(torch.from_numpy(x)).numpy()
+            return model(x()).numpy()
 
     return call
 

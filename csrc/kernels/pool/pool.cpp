@@ -75,6 +75,7 @@ PoolArgs describe(const Dims& x, const Dims& y, const PoolOptions& o) {
   args.rows = windows(o.rows, o, x[1], y[1], kSlotRows);
   args.cols = windows(o.cols, o, x[2], y[2], kSlotCols);
   args.channels = x[3];
+  args.rectified = o.rectified;
   args.disjoint = is_disjoint(args.rows) && is_disjoint(args.cols);
   return args;
 }

@@ -1,10 +1,10 @@
 // Pooling of images, channels last: the largest value, or the mean, of each channel under a window.
 //
-//   max:  y[n, p, q, c] = max over the window of x[n, h, w, c]; NaN if there is one
+//   max:  y[n, p, q, c] = max over the window of x[n, h, w, c]; NaN if there is one. Rectified: and of 0
 //   mean: y[n, p, q, c] = sum over the window of x[n, h, w, c], by the number of pixels that count
 //
 // Windows are clipped to the image; what lies in the padding is passed over, but may count. Gradients: that of max goes to the
-// first pixel of the window, row by row, that has its value; that of mean to all of them. Floating dtypes; halves compute in
+// first pixel of the window, row by row, that has its value, if there is one; that of mean to all of them. Floating dtypes; halves compute in
 // float32. Bits do not depend on threads.
 #pragma once
 
@@ -30,6 +30,7 @@ struct PoolArgs {
   index channels;     // of x
   index first, last;  // rows of y (forward), or channels (backward), to do
   bool disjoint;      // no pixel of x lies under two windows
+  bool rectified;
 };
 using PoolFn = void (*)(const PoolArgs&);
 
@@ -45,9 +46,10 @@ struct PoolAxis {
 };
 struct PoolOptions {
   PoolAxis rows, cols;
-  bool adaptive;   // `size` is that of y; windows divide x evenly, and may overlap by one
-  bool ceil_mode;  // a last window that is not whole counts too, if it begins inside
-  bool counts_padding;
+  bool adaptive;        // `size` is that of y; windows divide x evenly, and may overlap by one
+  bool ceil_mode;       // a last window that is not whole counts too, if it begins inside
+  bool counts_padding;  // of mean
+  bool rectified;       // of max: relu of it, with that's gradient
 };
 
 // x (N, H, W, C), result (N, P, Q, C).

@@ -31,7 +31,7 @@ void forward(const PoolArgs& g) {
       const S* window = static_cast<const S*>(g.x) + r0 * row + s0 * channels;
       S* y = static_cast<S*>(g.out) + (p * g.cols.out + q) * channels;
       const bool empty = r0 >= r1 || s0 >= s1;
-      const V start = kKind == PoolKind::max ? V(-static_cast<C>(__builtin_inf())) : V::zero();
+      const V start = kKind == PoolKind::max && !g.rectified ? V(-static_cast<C>(__builtin_inf())) : V::zero();
       const V scale(kKind == PoolKind::max ? C(1) : C(1) / static_cast<C>(g.rows.counts[p] * g.cols.counts[q]));
       const auto finish = [&](V v) { return kKind == PoolKind::max ? v : v * scale; };
       index c = 0;
@@ -90,6 +90,7 @@ MLEXT_INLINE void window_backward(const PoolArgs& g, S* out, index p, index q) {
   each_channel<V>(g.first, g.last, [&](index c, auto part) {
     V left = get<V>(static_cast<const S*>(g.g) + pixel + c, part) * scale;
     const V y = kKind == PoolKind::max ? get<V>(static_cast<const S*>(g.y) + pixel + c, part) : left;
+    if (kKind == PoolKind::max && g.rectified) left = select(y > V::zero(), left, V::zero());
     for (index r = g.rows.begin[p]; r < g.rows.end[p]; ++r) {
       for (index s = g.cols.begin[q]; s < g.cols.end[q]; ++s) {
         const index at = r * row + s * channels + c;

@@ -11,7 +11,13 @@ from mlext.functional._geometry import Geometry, Padding, Sizes, as_pair, check_
 
 
 def max_pool2d(
-    x: ArrayLike, kernel_size: Sizes, stride: Sizes | None = None, padding: Padding = 0, *, ceil_mode: bool = False
+    x: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    *,
+    ceil_mode: bool = False,
+    activation: str | None = None,
 ) -> Any:
     """Largest value of each channel under a window, ``y_npqc = max_rs x_n,(p s_h + r - t),(q s_w + s - l),c``.
 
@@ -27,6 +33,8 @@ def max_pool2d(
         Pixels around the image that no window sees, at most half a window.
     ceil_mode : bool
         Whether a last window that is not whole counts too.
+    activation : "relu", optional
+        Applied in the same kernel: the relu of the largest value, which is the largest relu.
 
     Returns
     -------
@@ -38,7 +46,7 @@ def max_pool2d(
     TypeError
         If the dtype is not floating, or a size is not an integer.
     ValueError
-        If a size is not positive, or the padding is more than half of a window.
+        If a size is not positive, the padding is more than half of a window, or there is another activation.
 
     Examples
     --------
@@ -49,7 +57,10 @@ def max_pool2d(
     array([[ 5.,  7.],
            [13., 15.]], dtype=float32)
     """
-    return _pool("max_pool2d", x, _windows("max_pool2d", x, kernel_size, stride, padding), False, ceil_mode, True)
+    if activation not in (None, "relu"):
+        raise ValueError(f"max_pool2d: argument 'activation': expected None or 'relu', got {activation!r}")
+    geometry = _windows("max_pool2d", x, kernel_size, stride, padding)
+    return _pool("max_pool2d", x, geometry, False, ceil_mode, activation == "relu")
 
 
 def avg_pool2d(

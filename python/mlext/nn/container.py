@@ -6,14 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from mlext import compiling
-from mlext.nn import activation
 from mlext.nn._door import locate
-from mlext.nn.conv import Conv1d, Conv2d, ConvTranspose2d
-from mlext.nn.linear import Linear
+from mlext.nn._fusing import ADDING, run_all
 from mlext.nn.module import Module
-from mlext.nn.normalization import BatchNorm, GroupNorm, InstanceNorm
-from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
-from mlext.nn.separable import DepthwiseConv2d
 
 C = TypeVar("C", bound="_List")
 
@@ -121,35 +116,6 @@ class _List(_Container):
         return list(self._items)[index]
 
 
-# Activation layers that those of _FUSING compute in the kernel, bit for bit the same.
-_FUSED = {
-    activation.ReLU: "relu",
-    activation.ReLU6: "relu6",
-    activation.Sigmoid: "sigmoid",
-    activation.Tanh: "tanh",
-    activation.SiLU: "silu",
-}
-_ALL = frozenset(_FUSED.values())
-_FUSING = {
-    **dict.fromkeys(
-        (Linear, QuantizedLinear, WeightOnlyLinear, Conv1d, Conv2d, ConvTranspose2d, DepthwiseConv2d), _ALL
-    ),
-    **dict.fromkeys((BatchNorm, GroupNorm, InstanceNorm), frozenset(["relu"])),
-}
-
-_ADDING = (Linear, Conv1d, Conv2d)
-
-
-def _fused_name(first: Module, second: Module) -> str | None:
-    """Return the activation that ``first`` can apply for ``second``, if no hook sees them."""
-    name = _FUSED.get(type(second))
-    if name not in _FUSING.get(type(first), ()) or vars(first)["activation"] is not None:
-        return None
-    if first._hooks or second._hooks:
-        return None
-    return name
-
-
 class Sequential(_List):
     """Modules one after the other.
 
@@ -183,12 +149,12 @@ class Sequential(_List):
 
     def forward(self, x: Any) -> Any:
         """Apply the modules in order."""
-        return _run_all(list(self._items.values()), x)
+        return run_all(list(self._items.values()), x)
 
     def ends_adding(self) -> bool:
         """Whether the last module can add a residual and apply an activation in its kernel."""
         last: Any = next(reversed(self._items.values()), None)
-        return type(last) in _ADDING and not (self._hooks or last._hooks or last.activation)
+        return type(last) in ADDING and not (self._hooks or last._hooks or last.activation)
 
     def run_adding(self, x: Any, activation: str | None, residual: Any) -> Any:
         """Apply the modules, the last one of which adds a residual and applies an activation."""
@@ -196,33 +162,12 @@ class Sequential(_List):
         if compiling._modes is not None:
             compiling.note_mode(self, self._mode())
             compiling.note_mode(modules[-1], modules[-1]._mode())
-        x = _run_all(modules[:-1], x)
+        x = run_all(modules[:-1], x)
         try:
             return modules[-1].run_with(x, activation, residual)  # type: ignore[attr-defined]
         except Exception as error:
             locate(error, modules[-1])
             raise
-
-
-def _run_all(modules: list[Module], x: Any) -> Any:
-    i = 0
-    while i < len(modules):
-        module = modules[i]
-        fused = _fused_name(module, modules[i + 1]) if i + 1 < len(modules) else None
-        if fused is None:
-            x = module(x)
-            i += 1
-        else:
-            if compiling._modes is not None:
-                compiling.note_mode(module, module._mode())
-                compiling.note_mode(modules[i + 1], modules[i + 1]._mode())
-            try:
-                x = module.run_with(x, fused)  # type: ignore[attr-defined]
-            except Exception as error:
-                locate(error, module)
-                raise
-            i += 2
-    return x
 
 
 class ModuleList(_List):

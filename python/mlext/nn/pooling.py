@@ -43,7 +43,12 @@ class MaxPool2d(_Windows):
 
     def forward(self, x: Any) -> Any:
         """Apply the layer."""
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
+        return self.run_with(x, None)
+
+    def run_with(self, x: Any, activation: str | None) -> Any:
+        """Apply the layer and an activation in one kernel."""
+        ceil = self.ceil_mode
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, ceil_mode=ceil, activation=activation)
 
 
 class MaxPool1d(_Windows):
