@@ -87,7 +87,7 @@ def modules(node: Any) -> list[Any]:
         return [nn.MaxPool2d(node.size, node.stride, node.pad)]
     elif isinstance(node, networks.Residual):
         shortcut = sequential(node.shortcut) if node.shortcut else None
-        return [nn.Residual(*sequential(node.body), shortcut=shortcut, activation=node.act)]
+        return [nn.Residual(sequential(node.body), shortcut=shortcut, activation=node.act)]
     else:
         return [nn.GlobalAvgPool2d() if isinstance(node, networks.Mean) else nn.Flatten()]
     made.load_state_dict(weights)
