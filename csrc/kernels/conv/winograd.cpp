@@ -138,10 +138,14 @@ struct Walk {
       const void* x = gemm_detail::at(g.a, g.dtype, image * c.x_image);
       const index y0 = place / columns * tile - c.rows.before, x0 = place % columns * tile - c.cols.before;
       const void* pixels[36];
-      for (index p = 0; p < points; ++p) {
-        const index row = y0 + p / side, col = x0 + p % side;
-        const bool inside = row >= 0 && row < c.rows.in && col >= 0 && col < c.cols.in;
-        pixels[p] = inside ? gemm_detail::at(x, g.dtype, row * c.rows.x_step + col * c.cols.x_step) : zeros;
+      const void** pixel = pixels;
+      for (index row = y0; row < y0 + side; ++row) {
+        const bool has_row = row >= 0 && row < c.rows.in;
+        const void* from = has_row ? gemm_detail::at(x, g.dtype, row * c.rows.x_step) : zeros;
+        for (index col = x0; col < x0 + side; ++col) {
+          const bool inside = has_row && col >= 0 && col < c.cols.in;
+          *pixel++ = inside ? gemm_detail::at(from, g.dtype, col * c.cols.x_step) : zeros;
+        }
       }
       transforms.input[tile / 4][static_cast<int>(g.dtype)](
           {pixels, c.channels, block + i * c.channels, point_step(count)});
@@ -191,20 +195,25 @@ struct Walk {
     args.b_col = 1;
     args.out_row = args.in_row = product.row;
     args.alpha = 1;
-    const bool streams = c.channels * width * 4 > kNearPanel;
-    const index slice = ceil_div(c.channels, heights.count), piece = ceil_div(product.share, heights.count * width);
+    const index highest = kernels.max_rows[vectors - 1];
+    const bool streams =
+        c.channels * width * 4 > kNearPanel && highest - heights.size(heights.count - 1) < kTallHeights;
+    const auto& tiles = kernels.row_tile[vectors - 1];
+    gemm_detail::AheadList list;
     for (index part = 0; part < heights.count; ++part) {
-      const index i = heights.begin(part);
       args.rows = heights.size(part);
-      args.a = product.points + i * c.channels;
-      args.in = args.out = product.sums + i * product.row;
-      gemm_detail::AheadList list;
+      args.a = product.points + heights.begin(part) * c.channels;
+      args.in = args.out = product.sums + heights.begin(part) * product.row;
+      if (!streams) {
+        tiles[args.rows - 1](args);
+        continue;
+      }
+      const index slice = ceil_div(c.channels, heights.count), piece = ceil_div(product.share, heights.count * width);
+      list = {};
       list.add(product.next + part * slice * width, width * 4, slice);
       list.add(product.coming + part * piece * width, width * 4, piece);
       args.ahead = list.end(args.a);
-      const index missing = kernels.max_rows[vectors - 1] - args.rows;
-      (streams && missing < kTallHeights ? kernels.stream_tile[vectors - 1][missing]
-                                         : kernels.row_tile[vectors - 1][args.rows - 1])(args);
+      kernels.stream_tile[vectors - 1][highest - args.rows](args);
     }
   }
 
