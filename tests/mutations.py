@@ -151,6 +151,7 @@ MUTATIONS = [
         "test_conv.py",
     ),
     ("csrc/kernels/conv/filter_gradient.cpp", "(i + 1) % band.rows == 0", "false", "test_conv.py"),
+    ("csrc/kernels/conv/filter_gradient.cpp", "product.beta = block > 0;", "product.beta = 0;", "test_conv.py"),
     # Depthwise: parts of a row begin where the row does; all parts of a gradient add up in the first one's place; a
     # multiplied channel is the next one.
     ("csrc/kernels/conv/depthwise.cpp", "args.pixels = pixels;", "", "test_conv.py"),
@@ -170,6 +171,12 @@ MUTATIONS = [
     ("csrc/kernels/conv/winograd.cpp", "std::min(tile, c.cols.out - col)", "tile", "test_winograd.py"),
     ("csrc/kernels/conv/winograd.cpp", "tap % 3 * c.cols.w_step", "tap % 3 * c.channels", "test_winograd.py"),
     ("csrc/kernels/pool/pool.simd.cpp", "select(y > V::zero(), left, V::zero())", "left", "test_pool.py"),
+    # Recurrence: backwards begins at the end of the longest; a state is not left where its sequence ends; the gradient
+    # by way of z is lost; the shortest sequences come first.
+    ("csrc/kernels/rnn/rnn.cpp", "order.length[n] - 1 - s", "layer.steps - 1 - s", "test_rnn.py"),
+    ("csrc/kernels/rnn/rnn.cpp", "order.length[n] == s + 1", "layer.steps == s + 1", "test_rnn.py"),
+    ("csrc/kernels/rnn/gradient.cpp", "layer.cell == Cell::gru;", "false;", "test_rnn.py"),
+    ("csrc/kernels/rnn/walk.h", "length[a] > length[b]", "length[a] < length[b]", "test_rnn.py"),
     # Pooling: every pixel that has the value gets the gradient; padding counts though it should not.
     ("csrc/kernels/pool/pool.simd.cpp", "left = select(takes, V::zero(), left);", "", "test_pool.py"),
     ("csrc/kernels/pool/pool.simd.cpp", "clear<V>(g, out, r0, r1, col, g.cols.in)", "", "test_pool.py"),

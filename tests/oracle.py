@@ -161,3 +161,29 @@ def doubled(x):
         x = np.stack([(3 * x + before) / 4, (3 * x + after) / 4], 1).reshape(-1, *x.shape[1:])
         x = np.moveaxis(x, 0, axis)
     return x
+
+
+def recurrent(kind: str, x, w, r, b_ih, b_hh, h, c, lengths=None, reverse=False):  # type: ignore[no-untyped-def]
+    """y, h and c of a recurrent layer, sequence by sequence and step by step."""
+    sigmoid = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
+    n, steps, _ = x.shape
+    y, last_h, last_c = np.zeros((n, steps, r.shape[1])), np.zeros((n, r.shape[1])), np.zeros((n, r.shape[1]))
+    for i in range(n):
+        state, cell = h[i], None if c is None else c[i]
+        length = steps if lengths is None else lengths[i]
+        for t in reversed(range(length)) if reverse else range(length):
+            inputs, sums = w @ x[i, t] + b_ih, r @ state + b_hh
+            if kind == "lstm":
+                a, f, g, o = np.split(inputs + sums, 4)
+                cell = sigmoid(f) * cell + sigmoid(a) * np.tanh(g)
+                state = sigmoid(o) * np.tanh(cell)
+            elif kind == "gru":
+                (xr, xz, xn), (sr, sz, sn) = np.split(inputs, 3), np.split(sums, 3)
+                z, new = sigmoid(xz + sz), np.tanh(xn + sigmoid(xr + sr) * sn)
+                state = (1 - z) * new + z * state
+            else:
+                state = np.maximum(inputs + sums, 0) if kind == "relu" else np.tanh(inputs + sums)
+            y[i, t] = state
+        last_h[i] = state
+        last_c[i] = 0 if cell is None else cell
+    return y, last_h, last_c

@@ -73,6 +73,7 @@ def test_every_layer_describes_itself(name, tmp_path):
         "WeightOnlyLinear": (70, 2, 4, 32),
         "Bilinear": (2, 3, 4),
         "Embedding": (5, 2, 0),
+        **dict.fromkeys(("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"), (3, 2)),
         "Residual": (ml.nn.Linear(2, 2),),
         "Skip": (ml.nn.Linear(2, 2),),
         "Sequential": (ml.nn.Linear(2, 2), ml.nn.ReLU()),

@@ -7,7 +7,8 @@ namespace mlext {
 
 #define MLEXT_FAMILIES(X) \
   X(conv)                 \
-  X(elementwise) X(gemm) X(loss) X(machine) X(norm) X(pool) X(random) X(reduce) X(shape) X(softmax) X(update) X(vecmath)
+  X(elementwise)          \
+  X(gemm) X(loss) X(machine) X(norm) X(pool) X(random) X(reduce) X(rnn) X(shape) X(softmax) X(update) X(vecmath)
 
 #define MLEXT_DECLARE(family) void bind_##family(pybind11::module_& m);
 MLEXT_FAMILIES(MLEXT_DECLARE)

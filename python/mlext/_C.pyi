@@ -508,6 +508,32 @@ def random_truncated_normal(
     state: Any, shape: Any = ..., mean: Any = ..., std: Any = ..., low: Any = ..., high: Any = ..., dtype: Any = ..., /
 ) -> Tensor: ...
 def random_uniform(state: Any, shape: Any = ..., low: Any = ..., high: Any = ..., dtype: Any = ..., /) -> Tensor: ...
+def recurrent(
+    cell: Any,
+    x: Any = ...,
+    weight: Any = ...,
+    bias: Any = ...,
+    h: Any = ...,
+    c: Any = ...,
+    lengths: Any = ...,
+    reverse: Any = ...,
+    saves: Any = ...,
+    /,
+) -> Any: ...
+def recurrent_gradient(
+    cell: Any,
+    gy: Any = ...,
+    gh: Any = ...,
+    gc: Any = ...,
+    y: Any = ...,
+    gates: Any = ...,
+    before: Any = ...,
+    extra: Any = ...,
+    weight: Any = ...,
+    lengths: Any = ...,
+    reverse: Any = ...,
+    /,
+) -> Any: ...
 def reciprocal(x: Any, /) -> Any: ...
 def refuse_read(what: str) -> None: ...
 def register_types(tensor: type, dtypes: list[Any]) -> None: ...

@@ -85,7 +85,7 @@ const T* filter_of(const GemmTypeKernels<T>& kernels, const Correlation& c, Buff
     }
   };
   const PackKey key{g.b, taps, step, c.cols.w_step, c.rows.w_step, -1 - static_cast<int>(g.dtype)};
-  return kept_or_made<T>(g.b_home, key, taps * step, kept, pack);
+  return gemm_detail::kept_or_made<T>(g.b_home, key, taps * step, kSlotPanels, kept, pack);
 }
 
 template <class T>

@@ -52,23 +52,6 @@ struct Panels {
   }
 };
 
-// What pack(to) makes of a weight: kept with it if it is used again (gemm/kept.h), else in workspace of this thread.
-template <class T, class Pack>
-const T* kept_or_made(Buffer* home, const PackKey& key, index size, BufferRef& kept, Pack pack) {
-  const index bytes = size * static_cast<index>(sizeof(T));
-  FoundPack found;
-  if (home != nullptr && bytes >= gemm_detail::kKeptBytes) {
-    found = find_pack(*home, key);
-    kept = found.pack;
-    if (kept) return static_cast<const T*>(kept->data);
-  }
-  if (found.wanted) kept = BufferRef(default_pool().take(static_cast<std::size_t>(bytes)));
-  T* made = found.wanted ? static_cast<T*>(kept->data) : scratch<T>(kSlotPanels, size);
-  pack(made);
-  if (found.wanted) keep_pack(*home, key, found.stamp, kept);
-  return made;
-}
-
 template <class T>
 const T* panels_of(const Panels<T>& panels, BufferRef& kept) {
   const Correlation& c = panels.c;
@@ -79,8 +62,8 @@ const T* panels_of(const Panels<T>& panels, BufferRef& kept) {
                       static_cast<int>(panels.plan.panels.size(0))) +
                      (static_cast<int>(c.cols.taps) << 19);
   const PackKey key{g.b, g.k, g.n * c.groups, g.b_row, g.b_col, layout};
-  return kept_or_made<T>(c.cols.taps < kMostTaps ? g.b_home : nullptr, key, panels.size(), kept,
-                         [&](T* to) { panels.pack(to); });
+  return gemm_detail::kept_or_made<T>(c.cols.taps < kMostTaps ? g.b_home : nullptr, key, panels.size(), kSlotPanels,
+                                      kept, [&](T* to) { panels.pack(to); });
 }
 
 // The bias as the compute type, or null.

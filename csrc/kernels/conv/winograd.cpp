@@ -13,7 +13,7 @@
 #include "kernels/conv/correlate.h"
 #include "kernels/conv/finish.h"
 #include "kernels/conv/panels.h"
-#include "kernels/gemm/ahead.h"
+#include "kernels/gemm/panel_product.h"
 
 namespace mlext {
 
@@ -163,58 +163,21 @@ struct Walk {
         const bool last = panel + 1 == p1;
         const index next = last ? filter_at(p0, point + 1) : filter_at(panel + 1, point);
         const float* from = block + point * point_step(count);
-        run_product({from, count, panel, filter + filter_at(panel, point), filter + next,
-                     from + point_step(count) + (panel - p0) * share, near ? 0 : share,
-                     sums + point * sum_step + column(panel) - n0, width});
+        gemm_detail::PanelProduct<float> product{{}, count, panels.size(panel), filter + next};
+        product.coming = near ? nullptr : from + point_step(count) + (panel - p0) * share;
+        product.share = share;
+        TileArgs<float>& args = product.tile;
+        args.cols = std::min(column(panel + 1), c.product.n) - column(panel);
+        args.k = args.a_row = c.channels;
+        args.a = from;
+        args.b = filter + filter_at(panel, point);
+        args.in = args.out = sums + point * sum_step + column(panel) - n0;
+        args.in_row = args.out_row = width;
+        gemm_detail::multiply_panel(kernels, product);
       }
     }
     float* spare = sums + points * sum_step;
     for (index i = 0; i < count; ++i) finish_one(first + i, sums + i * width, sum_step, spare, n0, width);
-  }
-
-  struct Product {
-    const float* points;
-    index count, panel;
-    const float *filter, *next, *coming;
-    index share;
-    float* sums;
-    index row;
-  };
-
-  // One panel of the sums at one point.
-  void run_product(const Product& product) const {
-    const index vectors = panels.size(product.panel), width = vectors * kernels.lanes;
-    const Split heights = Split::of(product.count, kernels.max_rows[vectors - 1]);
-    TileArgs<float> args{};
-    args.cols = std::min(width, c.product.n - column(product.panel));
-    args.k = c.channels;
-    args.a_row = c.channels;
-    args.a_col = 1;
-    args.b = product.filter;
-    args.b_row = width;
-    args.b_col = 1;
-    args.out_row = args.in_row = product.row;
-    args.alpha = 1;
-    const index highest = kernels.max_rows[vectors - 1];
-    const bool streams =
-        c.channels * width * 4 > kNearPanel && highest - heights.size(heights.count - 1) < kTallHeights;
-    const auto& tiles = kernels.row_tile[vectors - 1];
-    gemm_detail::AheadList list;
-    for (index part = 0; part < heights.count; ++part) {
-      args.rows = heights.size(part);
-      args.a = product.points + heights.begin(part) * c.channels;
-      args.in = args.out = product.sums + heights.begin(part) * product.row;
-      if (!streams) {
-        tiles[args.rows - 1](args);
-        continue;
-      }
-      const index slice = ceil_div(c.channels, heights.count), piece = ceil_div(product.share, heights.count * width);
-      list = {};
-      list.add(product.next + part * slice * width, width * 4, slice);
-      list.add(product.coming + part * piece * width, width * 4, piece);
-      args.ahead = list.end(args.a);
-      kernels.stream_tile[vectors - 1][highest - args.rows](args);
-    }
   }
 
   // One tile of y, from its sums; by way of `spare` if an epilogue follows.
@@ -271,7 +234,7 @@ void winograd(const Correlation& c, index tile) {
       static_cast<int>(tile);
   const PackKey key{g.b, g.k, g.n, g.b_row, g.b_col, layout};
   BufferRef kept;
-  walk.filter = kept_or_made<float>(g.b_home, key, walk.filter_size(), kept, [&](float* to) {
+  walk.filter = gemm_detail::kept_or_made<float>(g.b_home, key, walk.filter_size(), kSlotPanels, kept, [&](float* to) {
     parallel_for(walk.panels.count, 1, [&](index begin, index end) {
       for (index panel = begin; panel < end; ++panel) walk.pack_panel(to, panel);
     });

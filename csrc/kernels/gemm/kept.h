@@ -3,6 +3,7 @@
 
 #include "core/packs.h"
 #include "core/parallel.h"
+#include "core/scratch.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/plan.h"
 #include "kernels/gemm/walk.h"
@@ -59,6 +60,23 @@ BufferRef kept_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g, cons
   BufferRef made(default_pool().take(static_cast<std::size_t>(kept_bytes<T>(g, plan))));
   pack_panels(kernels, g, plan, static_cast<T*>(made->data));
   keep_pack(*g.b_home, key, found.stamp, made);
+  return made;
+}
+
+// For other drivers: what pack(to) makes of a weight, kept with it if it is used again, else in workspace of this thread.
+template <class T, class Pack>
+const T* kept_or_made(Buffer* home, const PackKey& key, index size, int slot, BufferRef& kept, Pack pack) {
+  const index bytes = size * static_cast<index>(sizeof(T));
+  FoundPack found;
+  if (home != nullptr && bytes >= kKeptBytes) {
+    found = find_pack(*home, key);
+    kept = found.pack;
+    if (kept) return static_cast<const T*>(kept->data);
+  }
+  if (found.wanted) kept = BufferRef(default_pool().take(static_cast<std::size_t>(bytes)));
+  T* made = found.wanted ? static_cast<T*>(kept->data) : scratch<T>(slot, size);
+  pack(made);
+  if (found.wanted) keep_pack(*home, key, found.stamp, kept);
   return made;
 }
 

@@ -85,6 +85,8 @@ from mlext.functional.pooling import (
 )
 from mlext.functional.quantized import matmul_integer, quantized_linear, weight_only_linear
 from mlext.functional.random import dropout, dropout2d
+from mlext.functional.recurrent import gru, lstm, rnn
+from mlext.functional.recurrent_cells import gru_cell, lstm_cell, rnn_cell
 from mlext.functional.reduction import (
     all,
     any,
@@ -174,6 +176,8 @@ __all__ = [
     "global_avg_pool2d",
     "global_max_pool2d",
     "group_norm",
+    "gru",
+    "gru_cell",
     "gt",
     "hard_sigmoid",
     "hard_swish",
@@ -196,6 +200,8 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "logsumexp",
+    "lstm",
+    "lstm_cell",
     "lt",
     "matmul",
     "matmul_integer",
@@ -225,6 +231,8 @@ __all__ = [
     "repeat",
     "reshape",
     "rms_norm",
+    "rnn",
+    "rnn_cell",
     "round",
     "rsqrt",
     "scatter_add",

@@ -43,6 +43,8 @@ from mlext.nn.pooling import (
     MaxPool2d,
 )
 from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
+from mlext.nn.recurrent import GRU, LSTM, RNN
+from mlext.nn.recurrent_cell import GRUCell, LSTMCell, RNNCell
 from mlext.nn.residual import Residual, Skip
 from mlext.nn.separable import DepthwiseConv2d, SeparableConv2d
 from mlext.tensor import Parameter
@@ -66,6 +68,8 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GELU",
+    "GRU",
+    "GRUCell",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",
     "GroupNorm",
@@ -74,6 +78,8 @@ __all__ = [
     "Hardtanh",
     "Identity",
     "InstanceNorm",
+    "LSTM",
+    "LSTMCell",
     "Lambda",
     "LayerNorm",
     "LeakyReLU",
@@ -90,6 +96,8 @@ __all__ = [
     "Parameter",
     "QuantizedLinear",
     "RMSNorm",
+    "RNN",
+    "RNNCell",
     "ReLU",
     "ReLU6",
     "Residual",

@@ -1,0 +1,33 @@
+// Recurrent layers over arrays: checked, launched. rnn.h has the formulas and the layout.
+#pragma once
+
+#include "core/array.h"
+#include "kernels/rnn/rnn.h"
+
+namespace mlext {
+
+constexpr index gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
+
+// What a layer leaves. For a gradient, and only then: `gates`, which are written over x if it is dense and no half type, (but of
+// rnn), `before`, h_{t-1}, and `extra`, c_{t-1} (lstm) or R h_{t-1} + b of n (gru), (T, N, H) each.
+struct Recurrence {
+  Array y, h, c;  // of all steps; of the last one, c of lstm alone
+  Array gates, before, extra;
+};
+struct RecurrentOptions {
+  Cell cell;
+  bool reverse, saves;
+};
+Recurrence recurrent(const char* op, const Array& x, const Array& weight, const Array* bias, const Array* h,
+                     const Array* c, const Array* lengths, const RecurrentOptions& options);
+
+// From the gradients of y, h and c, each may be null, and what the layer left: y (rnn), gates and extra (lstm, gru), before (gru).
+struct RecurrentGradients {
+  Array x, sums;  // of x; and of R h + b, which is the same array but for gru
+  Array h, c;     // of the first states
+};
+RecurrentGradients recurrent_gradient(const char* op, const Array* gy, const Array* gh, const Array* gc,
+                                      const Recurrence& left, const Array& weight, const Array* lengths,
+                                      const RecurrentOptions& options);
+
+}  // namespace mlext

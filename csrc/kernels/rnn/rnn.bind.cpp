@@ -1,0 +1,62 @@
+#include "kernels/rnn/layer.h"
+
+#include "bind/door.h"
+#include "bind/families.h"
+
+namespace mlext {
+namespace {
+
+// What callers, errors and profiles call a cell.
+constexpr const char* kCellNames[kCells] = {"rnn_tanh", "rnn_relu", "lstm", "gru"};
+constexpr const char* kCellGradientNames[kCells] = {"rnn_gradient", "rnn_gradient", "lstm_gradient", "gru_gradient"};
+constexpr const char* kLayerNames[kCells] = {"rnn", "rnn", "lstm", "gru"};
+
+int cell_of(std::string_view name) {
+  for (int i = 0; i < kCells; ++i) {
+    if (name == kCellNames[i]) return i;
+  }
+  throw ValueError(text("recurrent: argument 'cell': expected one of rnn_tanh, rnn_relu, lstm, gru, got '", name, "'"));
+}
+
+// What is not there: no elements.
+Array or_nothing(const Array& a, DType dtype) { return a.data != nullptr ? a : Array::empty({0}, dtype); }
+
+using Six = std::tuple<Array, Array, Array, Array, Array, Array>;
+
+Six recurrent_door(std::string_view cell, const Array& x, const Array& weight, const Array* bias, const Array* h,
+                   const Array* c, const Array* lengths, bool reverse, bool saves) {
+  const int i = cell_of(cell);
+  const Recurrence r =
+      recurrent(kLayerNames[i], x, weight, bias, h, c, lengths, {static_cast<Cell>(i), reverse, saves});
+  const auto some = [&](const Array& a) { return or_nothing(a, x.dtype); };
+  return {r.y, r.h, some(r.c), some(r.gates), some(r.before), some(r.extra)};
+}
+
+std::tuple<Array, Array, Array, Array> recurrent_gradient_door(std::string_view cell, const Array* gy, const Array* gh,
+                                                               const Array* gc, const Array& y, const Array* gates,
+                                                               const Array* before, const Array* extra,
+                                                               const Array& weight, const Array* lengths,
+                                                               bool reverse) {
+  const int i = cell_of(cell);
+  Recurrence left;
+  left.y = y;
+  if (gates != nullptr) left.gates = *gates;
+  if (before != nullptr) left.before = *before;
+  if (extra != nullptr) left.extra = *extra;
+  const RecurrentGradients g = recurrent_gradient(kCellGradientNames[i], gy, gh, gc, left, weight, lengths,
+                                                  {static_cast<Cell>(i), reverse, true});
+  return {g.x, g.sums, g.h, or_nothing(g.c, weight.dtype)};
+}
+
+}  // namespace
+
+void bind_rnn(py::module_& m) {
+  door<&recurrent_door>(m, "recurrent", {"cell", "x", "weight", "bias", "h", "c", "lengths", "reverse", "saves"},
+                        "(y, h, c, gates, before, extra) of a layer in one direction; with saves x is overwritten.");
+  door<&recurrent_gradient_door>(
+      m, "recurrent_gradient",
+      {"cell", "gy", "gh", "gc", "y", "gates", "before", "extra", "weight", "lengths", "reverse"},
+      "(gx, gsums, gh, gc) of a layer in one direction.");
+}
+
+}  // namespace mlext

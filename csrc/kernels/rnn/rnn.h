@@ -1,0 +1,52 @@
+// Recurrent layers over whole sequences: one layer in one direction. Steps come first, so that what belongs to one lies together:
+// sequences first, rows of a step would fall into few cache sets and as many pages (64 sequences of 256 steps, 64 units: half of
+// the time).
+//
+//   rnn:   h_t = act(x_t + R h_{t-1} + b)                                                       act tanh or relu
+//   lstm:  i, f, o = sigmoid(x_t + R h_{t-1} + b), g = tanh(the same)      gates in the order i f g o
+//          c_t = f c_{t-1} + i g,  h_t = o tanh(c_t)                       Hochreiter and Schmidhuber 1997; Gers et al. 2000
+//   gru:   r, z = sigmoid(x_t + R h_{t-1} + b)                             gates in the order r z n
+//          n = tanh(x_t + r (R h_{t-1} + b)),  h_t = (1 - z) n + z h_{t-1}                      Cho et al. 2014
+//
+// x (T, N, G H): the input times its weight, with that bias, for all steps; R (G H, H); b (G H) or null; first states (N, H),
+// null for 0; G gates. y (T, N, H). Lengths (N), int64, or null: sequence n ends after lengths[n] steps, y is 0 from there on, and
+// nothing is computed for it. `reverse` begins with the last step of each. float32 and float64; halves compute in float32.
+// An element is a sum in an order fixed by the shapes: bits do not depend on threads nor on other sequences.
+#pragma once
+
+#include "core/types.h"
+
+namespace mlext {
+
+enum class Cell : int { rnn_tanh, rnn_relu, lstm, gru };
+inline constexpr int kCells = 4;
+
+// ---- what a level provides: all of a step but its product ------------------------------------------------------------
+
+// Some units of one sequence at one step. Gates are `gate_step` elements apart, in `sums` `sum_step`.
+template <class T>
+struct StepArgs {
+  index units, gate_step, sum_step;
+  const T *sums, *x, *h_before, *c_before;
+  T *h, *c, *y;               // h, for the next step, and y get the same
+  T *gates, *before, *extra;  // null unless they are to be saved
+};
+template <class T>
+struct StepGradientArgs {
+  index units, gate_step;
+  const T *gy, *y, *gates, *before, *extra;  // gy null: 0
+  T* gh;                                     // in: of h_t; out, gru: of h_{t-1} by way of z
+  T* gc;                                     // in: of c_t; out: of c_{t-1}
+  T *gx, *gsums, *factor;  // of x; of the sums, if that is another array; and of the sums, for the product that follows
+};
+template <class T>
+struct RecurrentTypeKernels {
+  void (*step[kCells])(const StepArgs<T>&);
+  void (*gradient[kCells])(const StepGradientArgs<T>&);
+};
+struct RecurrentKernels {
+  RecurrentTypeKernels<float> f32;
+  RecurrentTypeKernels<double> f64;
+};
+
+}  // namespace mlext

@@ -1,0 +1,123 @@
+// What the way there and the way back share: which sequences go together, and the panels of the recurrent weight.
+#pragma once
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/parallel.h"
+#include "core/scratch.h"
+#include "kernels/gemm/kept.h"
+#include "kernels/gemm/panel_product.h"
+#include "kernels/rnn/layer.h"
+
+namespace mlext::rnn_detail {
+
+using gemm_detail::ceil_div;
+using gemm_detail::Split;
+
+// kSlotOrder and kSlotPanels are those of the thread that called.
+enum Slot { kSlotOrder, kSlotPanels, kSlotState, kSlotFactors };
+
+// A layer and one direction, as a closure holds it. Null where there is none.
+struct Layer {
+  Device device;
+  DType dtype;  // float32 or float64
+  Cell cell;
+  bool reverse;
+  index sequences, steps, units;
+  const void *weight, *bias;
+  Buffer* weight_home;
+  const std::int64_t* lengths;
+
+  index gates() const { return gates_of(cell); }
+  // Elements up to step t of sequence n, in rows of so many.
+  index place(index n, index t, index row) const { return (t * sequences + n) * row; }
+  double flops() const {
+    return 2.0 * static_cast<double>(sequences * steps) * static_cast<double>(gates() * units * units);
+  }
+};
+
+// Sequences, the longest first: those that go on at a step are the first ones.
+struct Order {
+  index* sequence;
+  index* length;  // by sequence
+
+  Order(const Layer& layer) {
+    sequence = scratch<index>(kSlotOrder, 2 * layer.sequences);
+    length = sequence + layer.sequences;
+    for (index n = 0; n < layer.sequences; ++n) {
+      length[n] = layer.lengths != nullptr ? std::clamp<index>(layer.lengths[n], 0, layer.steps) : layer.steps;
+    }
+    std::iota(sequence, length, index{0});
+    if (layer.lengths != nullptr) {
+      std::stable_sort(sequence, length, [this](index a, index b) { return length[a] > length[b]; });
+    }
+  }
+};
+
+// Sequences that walk together, on one thread.
+constexpr index kTogether = 96;
+inline Split chunks_of(const Layer& layer) {
+  const index threads = layer.flops() < gemm_detail::kParallelFlops ? 1 : num_threads();
+  return Split::of(layer.sequences, std::min(kTogether, ceil_div(layer.sequences, threads)));
+}
+
+// The recurrent weight for one way: (k, n) in panels, each of one gate.
+template <class T>
+struct Weight {
+  const GemmTypeKernels<T>& kernels;
+  index k, n, gates, row, col;  // strides between k and between n; n of each gate
+  Split panels = Split::of(ceil_div(n, kernels.lanes), kernels.stream_vectors);
+  const T* packed = nullptr;
+
+  index column(index panel) const { return panels.begin(panel) * kernels.lanes; }
+  index cols(index panel) const { return std::min(column(panel + 1), n) - column(panel); }
+  index width(index panel) const { return panels.size(panel) * kernels.lanes; }
+  index offset(index panel, index gate) const { return k * (gates * column(panel) + gate * width(panel)); }
+
+  const T* pack(const Layer& layer, BufferRef& kept) {
+    const auto* from = static_cast<const T*>(layer.weight);
+    // Beside the layouts of products and convolutions.
+    const int layout = -(1 << 24) - (static_cast<int>(kernels.lanes) * 8 + static_cast<int>(panels.size(0)));
+    const PackKey key{from, k, n * gates, row, col, layout};
+    packed = gemm_detail::kept_or_made<T>(
+        layer.weight_home, key, k * gates * column(panels.count), kSlotPanels, kept, [&](T* to) {
+          for (index panel = 0; panel < panels.count; ++panel) {
+            for (index gate = 0; gate < gates; ++gate) {
+              const T* source = from + (gate * n + column(panel)) * col;
+              kernels.pack_b(layer.dtype, source, row, col, k, cols(panel), to + offset(panel, gate), width(panel));
+            }
+          }
+        });
+    return packed;
+  }
+  // One panel as a product, but for its factors and sums.
+  gemm_detail::PanelProduct<T> product(index panel, index gate, index rows) const {
+    gemm_detail::PanelProduct<T> p{{}, rows, panels.size(panel)};
+    p.tile.k = k;
+    p.tile.cols = cols(panel);
+    p.tile.b = packed + offset(panel, gate);
+    const bool last = gate + 1 == gates && panel + 1 == panels.count;
+    p.next = last ? packed : gate + 1 == gates ? packed + offset(panel + 1, 0) : packed + offset(panel, gate + 1);
+    return p;
+  }
+};
+
+// Rows of a state, and how far they lie apart: not at a round distance.
+template <class T>
+index state_row(const GemmTypeKernels<T>& kernels, index units) {
+  return ceil_div(units, kernels.lanes) * kernels.lanes + kernels.lanes;
+}
+template <class T>
+void load_state(T* to, const void* from, index n, index units) {
+  from != nullptr ? void(std::copy_n(static_cast<const T*>(from) + n * units, units, to))
+                  : void(std::fill_n(to, units, T(0)));
+}
+
+// 0 in all steps of a sequence from one on.
+template <class T>
+void clear_rest(const Layer& layer, index n, index from, index row, void* to) {
+  for (index t = from; t < layer.steps; ++t) std::fill_n(static_cast<T*>(to) + layer.place(n, t, row), row, T(0));
+}
+
+}  // namespace mlext::rnn_detail

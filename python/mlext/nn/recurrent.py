@@ -1,0 +1,219 @@
+"""Recurrent layers: stacks in one or both directions. Batch first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlext import dtypes
+from mlext import functional as F
+from mlext.functional.random import check_probability
+from mlext.nn._door import positive_int
+from mlext.nn._recurrent import add_weights, checked_nonlinearity, weights_of
+from mlext.nn.module import Module
+from mlext.random import Generator, Rng, resolve
+
+
+class _Recurrent(Module):
+    """A stack of recurrent layers."""
+
+    _kind: str
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: dtypes.DTypeLike = dtypes.float32,
+        rng: Rng = None,
+    ) -> None:
+        name = type(self).__name__
+        self.input_size = positive_int(name, "input_size", input_size)
+        self.hidden_size = positive_int(name, "hidden_size", hidden_size)
+        self.num_layers = positive_int(name, "num_layers", num_layers)
+        check_probability(name, dropout)
+        self.bias, self.dropout, self.bidirectional = bool(bias), dropout, bool(bidirectional)
+        self.rng: Generator = resolve(rng)
+        for i in range(num_layers):
+            inputs = input_size if i == 0 else hidden_size * self._directions()
+            for suffix in self._suffixes(i):
+                add_weights(self, self._kind, (inputs, hidden_size), suffix, self.bias, (dtype, self.rng))
+
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _suffixes(self, i: int) -> list[str]:
+        return [f"_l{i}", f"_l{i}_reverse"][: self._directions()]
+
+    def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
+        """Return h of all steps, and the last states."""
+        firsts = self._split(state)
+        lasts: list[Any] = []
+        for i in range(self.num_layers):
+            if i > 0:
+                x = F.dropout(x, self.dropout, self.training, rng=self.rng) if self.dropout else x
+            results = []
+            for suffix in self._suffixes(i):
+                y, last = self._run(
+                    x, firsts[len(lasts)], *weights_of(self, suffix), lengths=lengths, reverse=suffix.endswith("e")
+                )
+                results.append(y)
+                lasts.append(last)
+            x = results[0] if len(results) == 1 else F.concat(results, axis=2)
+        return x, self._joined(lasts)
+
+    def _run(self, *args: Any, **options: Any) -> Any:
+        return getattr(F, self._kind)(*args, **options)
+
+    def _check_states(self, state: Any) -> None:
+        count = self.num_layers * self._directions()
+        if getattr(state, "ndim", 0) != 3 or state.shape[0] != count:
+            got = getattr(state, "shape", type(state).__name__)
+            expected = f"shape ({count}, N, {self.hidden_size})"
+            raise ValueError(f"{type(self).__name__}: argument 'state': expected {expected}, got {got}")
+
+    def _split(self, state: Any) -> list[Any]:
+        """The first state of each layer and direction."""
+        count = self.num_layers * self._directions()
+        if state is None:
+            return [None] * count
+        self._check_states(state)
+        return [state[i] for i in range(count)]
+
+    def _joined(self, lasts: list[Any]) -> Any:
+        return F.stack(lasts)
+
+    def extra_repr(self) -> str:
+        """Show the sizes."""
+        text = f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
+        return text + ("" if self.bias else ", bias=False") + (", bidirectional=True" if self.bidirectional else "")
+
+
+class RNN(_Recurrent):
+    """Simple recurrent layers: :func:`mlext.functional.rnn`.
+
+    Parameters
+    ----------
+    input_size : int
+        C.
+    hidden_size : int
+        H.
+    num_layers : int
+        Layers, each of which reads what the one before it makes.
+    nonlinearity : {"tanh", "relu"}
+        Activation.
+    bias : bool
+        Whether there are biases.
+    dropout : float
+        Probability with which an element between two layers is 0 in training.
+    bidirectional : bool
+        Whether each layer has a second one beside it that reads from the end on; results lie side by side.
+    dtype : dtype
+        Of the parameters.
+    rng : Generator or int, optional
+        Source of the initial values and of dropout.
+
+    Shapes
+    ------
+    x : (N, T, C)
+    state : (L D, N, H) with D = 2 in both directions, or None for 0
+    lengths : (N), optional
+    output : y (N, T, D H) and the last state (L D, N, H)
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive, ``dropout`` is no probability, or the nonlinearity is unknown.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> y, h = ml.nn.RNN(3, 4)(ml.ones(2, 5, 3))
+    >>> y.shape, h.shape
+    ((2, 5, 4), (1, 2, 4))
+    """
+
+    _kind = "rnn"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: dtypes.DTypeLike = dtypes.float32,
+        rng: Rng = None,
+    ) -> None:
+        self.nonlinearity = checked_nonlinearity("RNN", nonlinearity)
+        options: dict[str, Any] = {"bias": bias, "dropout": dropout, "bidirectional": bidirectional}
+        super().__init__(input_size, hidden_size, num_layers, dtype=dtype, rng=rng, **options)
+
+    def _run(self, *args: Any, **options: Any) -> Any:
+        return F.rnn(*args, nonlinearity=self.nonlinearity, **options)
+
+
+class GRU(_Recurrent):
+    """Gated recurrent units: :func:`mlext.functional.gru`.
+
+    Parameters
+    ----------
+    input_size, hidden_size, num_layers, bias, dropout, bidirectional, dtype, rng
+        As in :class:`RNN`.
+
+    Shapes
+    ------
+    x : (N, T, C)
+    state : (L D, N, H) with D = 2 in both directions, or None for 0
+    output : y (N, T, D H) and the last state (L D, N, H)
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> y, h = ml.nn.GRU(3, 4, 2, bidirectional=True)(ml.ones(2, 5, 3))
+    >>> y.shape, h.shape
+    ((2, 5, 8), (4, 2, 4))
+    """
+
+    _kind = "gru"
+
+
+class LSTM(_Recurrent):
+    """Long short-term memory: :func:`mlext.functional.lstm`.
+
+    Parameters
+    ----------
+    input_size, hidden_size, num_layers, bias, dropout, bidirectional, dtype, rng
+        As in :class:`RNN`.
+
+    Shapes
+    ------
+    x : (N, T, C)
+    state : pair of (L D, N, H) with D = 2 in both directions, or None for 0
+    output : y (N, T, D H) and the pair of last states, (L D, N, H) each
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> y, (h, c) = ml.nn.LSTM(3, 4)(ml.ones(2, 5, 3))
+    >>> y.shape, h.shape, c.shape
+    ((2, 5, 4), (1, 2, 4), (1, 2, 4))
+    """
+
+    _kind = "lstm"
+
+    def _split(self, state: Any) -> list[Any]:
+        if state is None:
+            return super()._split(None)
+        if not isinstance(state, (tuple, list)) or len(state) != 2:
+            raise TypeError(f"LSTM: argument 'state': expected None or a pair (h, c), got {type(state).__name__}")
+        return list(zip(*(super(LSTM, self)._split(part) for part in state), strict=True))
+
+    def _joined(self, lasts: list[Any]) -> Any:
+        return tuple(F.stack(list(part)) for part in zip(*lasts, strict=True))

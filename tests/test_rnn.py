@@ -1,0 +1,308 @@
+"""Recurrent layers: against steps written out in NumPy, PyTorch, and what every layer promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from tests import oracle
+
+import mlext as ml
+from _simd_tools import GuardedPage
+from mlext import _C
+from mlext import functional as F
+
+Array = np.ndarray[Any, Any]
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+LENGTHS = [3, 6, 1, 4]
+
+# (N, T, C, H), options of the function.
+CASES: list[tuple[tuple[int, int, int, int], dict[str, Any]]] = [
+    ((3, 5, 4, 7), {}),
+    ((1, 9, 2, 33), {}),
+    ((2, 4, 3, 50), {"reverse": True}),  # several panels
+    ((4, 6, 3, 9), {"lengths": LENGTHS}),
+    ((4, 6, 3, 9), {"lengths": LENGTHS, "reverse": True}),
+    ((100, 2, 3, 20), {}),  # several chunks of sequences
+    ((20, 3, 3, 130), {}),  # panels that do not stay in L1
+]
+
+
+def draw(rng: np.random.Generator, kind: str, sizes: tuple[int, int, int, int], dtype: str) -> list[Array]:
+    """x, the two weights and biases, h and c."""
+    n, t, c, h = sizes
+    rows = GATES[kind] * h
+    shapes = [(n, t, c), (rows, c), (rows, h), (rows,), (rows,), (n, h), (n, h)]
+    values = [(rng.standard_normal(shape) / 2).astype(dtype) for shape in shapes]
+    values[2] /= np.sqrt(h).astype(dtype)  # errors do not grow from step to step
+    return values
+
+
+def call(kind: str, values: list[Any], **options: Any) -> list[Any]:
+    """y, h and c (of lstm)."""
+    x, *weights, h, c = values
+    y, state = getattr(F, kind)(x, (h, c) if kind == "lstm" else h, *weights, **options)
+    return [y, *(state if kind == "lstm" else [state])]
+
+
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize(("sizes", "options"), CASES)
+def test_steps_are_those_of_the_formulas(
+    level: str, kind: str, sizes: tuple[int, int, int, int], options: dict[str, Any]
+) -> None:
+    for dtype, tolerance in (("float64", 1e-12), ("float32", 3e-6)):
+        values = draw(np.random.default_rng(0), kind, sizes, dtype)
+        expected = oracle.recurrent(kind, *(v.astype(np.float64) for v in values), **options)
+        for got, right in zip(call(kind, values, **options), expected, strict=False):
+            np.testing.assert_allclose(got, right, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize(("sizes", "options"), CASES)
+@pytest.mark.parametrize("used", ["y", "h", "c", "yhc"])
+def test_gradients_are_those_of_differences(
+    kind: str, sizes: tuple[int, int, int, int], options: dict[str, Any], used: str
+) -> None:
+    rng = np.random.default_rng(1)
+    values = draw(rng, kind, sizes, "float64")
+    if kind != "lstm":
+        used = used.replace("c", "") or "h"
+    places = ["yhc".index(letter) for letter in used]
+
+    def loss(inputs: list[Any]) -> Any:
+        out = call(kind, inputs, **options)
+        return sum(F.sum(F.sin(out[i]) * (i + 1.0)) for i in places)
+
+    tensors = [ml.tensor(v, requires_grad=True) for v in values]
+    loss(tensors).backward()
+    inputs = [i for i in range(7) if kind == "lstm" or i != 6]
+    directions = [rng.standard_normal(v.shape) for v in values]
+    for i in inputs:
+        moved = [
+            [v + (step * d if j == i else 0) for j, (v, d) in enumerate(zip(values, directions, strict=True))]
+            for step in (1e-6, -1e-6)
+        ]
+        high, low = (float(loss([ml.tensor(v) for v in each]).item()) for each in moved)
+        slope = float((tensors[i].grad.numpy() * directions[i]).sum())
+        assert abs((high - low) / 2e-6 - slope) <= 1e-6 * max(1.0, abs(slope)), i
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize(("layers", "both", "bias"), [(1, False, True), (3, False, False), (2, True, True)])
+def test_layers_equal_torch(kind: str, layers: int, both: bool, bias: bool) -> None:
+    torch = pytest.importorskip("torch")
+    options = {"bidirectional": both, "bias": bias}
+    theirs = getattr(torch.nn, kind)(5, 6, layers, batch_first=True, **options, dtype=torch.float64)
+    ours = getattr(ml.nn, kind)(5, 6, layers, **options, dtype="float64")
+    ours.load_state_dict({k: v.detach().numpy() for k, v in theirs.state_dict().items()})
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((4, 6, 5))
+    state = [rng.standard_normal((layers * (1 + both), 4, 6)) for _ in range(2 if kind == "LSTM" else 1)]
+    tx, mx = torch.tensor(x, requires_grad=True), ml.tensor(x, requires_grad=True)
+    ts, ms = [torch.tensor(s, requires_grad=True) for s in state], [ml.tensor(s, requires_grad=True) for s in state]
+    pack, unpack = torch.nn.utils.rnn.pack_padded_sequence, torch.nn.utils.rnn.pad_packed_sequence
+    for lengths in (None, LENGTHS):
+        given = tx if lengths is None else pack(tx, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
+        ty, last = theirs(given, tuple(ts) if len(ts) == 2 else ts[0])
+        ty = ty if lengths is None else unpack(ty, batch_first=True)[0]
+        my, mine = ours(mx, tuple(ms) if len(ms) == 2 else ms[0], lengths)
+        their_results = [ty, *(last if len(ts) == 2 else [last])]
+        our_results = [my, *(mine if len(ts) == 2 else [mine])]
+        for a, b in zip(our_results, their_results, strict=True):
+            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-10, atol=1e-10)
+        sum(F.sum(F.sin(v)) for v in our_results).backward()
+        sum(v.sin().sum() for v in their_results).backward()
+        pairs = [(mx, tx), *zip(ms, ts, strict=True)]
+        pairs += [(dict(ours.named_parameters())[k], p) for k, p in theirs.named_parameters()]
+        for a, b in pairs:
+            np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-9, atol=1e-9)
+            a.grad = b.grad = None
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_cells_are_steps(kind: str) -> None:
+    rng = np.random.default_rng(3)
+    layer, cell = getattr(ml.nn, kind)(3, 5, rng=0), getattr(ml.nn, kind + "Cell")(3, 5, rng=1)
+    cell.load_state_dict({k.removesuffix("_l0"): v for k, v in layer.state_dict().items()})
+    x = ml.tensor(rng.standard_normal((2, 4, 3)).astype(np.float32))
+    y, _ = layer(x)
+    state = None
+    for t in range(4):
+        state = cell(x[:, t], state)
+        h = state[0] if kind == "LSTM" else state
+        np.testing.assert_array_equal(h.detach().numpy(), y[:, t].detach().numpy())
+
+
+def test_functions_of_one_step() -> None:
+    functions = {"rnn": (F.rnn, F.rnn_cell), "gru": (F.gru, F.gru_cell), "lstm": (F.lstm, F.lstm_cell)}
+    for kind, (layer, cell) in functions.items():
+        x, *weights, h, c = draw(np.random.default_rng(12), kind, (3, 1, 4, 5), "float32")
+        state = (h, c) if kind == "lstm" else h
+        np.testing.assert_array_equal(cell(x[:, 0], state, *weights), layer(x, state, *weights)[1])
+    with pytest.raises(ValueError, match=r"gru_cell: argument 'x': expected 2 dimensions \(N, C\)"):
+        F.gru_cell(X, None, W[:12], R[:12])
+
+
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+def test_a_sequence_in_parts_is_the_whole_bit_for_bit(level: str, kind: str) -> None:
+    x, *weights, h, c = draw(np.random.default_rng(4), kind, (5, 9, 3, 70), "float32")
+    whole = call(kind, [x, *weights, h, c])
+    state, parts = (h, c) if kind == "lstm" else h, []
+    for begin, end in ((0, 4), (4, 5), (5, 9)):
+        y, state = getattr(F, kind)(x[:, begin:end], state, *weights)
+        parts.append(y)
+    np.testing.assert_array_equal(np.concatenate(parts, 1), whole[0])
+    for a, b in zip(state if kind == "lstm" else [state], whole[1:], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_relu_and_streams_of_the_module() -> None:
+    rng = np.random.default_rng(5)
+    x, *weights, h, _ = draw(rng, "rnn", (2, 3, 4, 5), "float64")
+    y, _ = F.rnn(x, h, *weights, nonlinearity="relu")
+    expected = oracle.recurrent("relu", x, *weights, h, None)[0]
+    np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-12)
+    model = ml.nn.RNN(4, 5, nonlinearity="relu", rng=0)
+    one, state = model(ml.tensor(x[:, :1].astype(np.float32)))
+    two, _ = model(ml.tensor(x[:, 1:].astype(np.float32)), state)
+    both, _ = model(ml.tensor(x.astype(np.float32)))
+    np.testing.assert_array_equal(
+        np.concatenate([one.detach().numpy(), two.detach().numpy()], 1), both.detach().numpy()
+    )
+
+
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_halves_are_rounded_floats(level: str, kind: str, dtype: str) -> None:
+    values = draw(np.random.default_rng(6), kind, (3, 4, 5, 20), "float32")
+    halves = [_C.cast(ml.tensor(v), dtype) for v in values]
+    rounded = [v.numpy().astype(np.float32) for v in halves]
+    tolerance = {"bfloat16": 2e-2, "float16": 3e-3}[dtype]
+    for a, b in zip(call(kind, halves), call(kind, rounded), strict=True):
+        assert a.dtype == halves[0].dtype
+        np.testing.assert_allclose(a.numpy().astype(np.float32), b, rtol=tolerance, atol=tolerance)
+    for v in halves:
+        v.requires_grad = True
+    F.sum(call(kind, halves)[0]).backward()
+    assert all(v.grad.dtype == v.dtype for v in halves[:6])
+
+
+def test_bits_do_not_depend_on_threads_nor_on_other_sequences(level: str, threads: Callable[[int], None]) -> None:
+    for kind in GATES:
+        values = draw(np.random.default_rng(7), kind, (40, 6, 20, 60), "float32")
+        lengths = np.random.default_rng(8).integers(1, 7, 40)
+        seen = set()
+        for count in (1, 2, 3):
+            threads(count)
+            tensors = [ml.tensor(v, requires_grad=True) for v in values]
+            out = call(kind, tensors, lengths=lengths)
+            sum(F.sum(v) for v in out).backward()
+            grads = [t.grad.numpy().tobytes() for t in tensors if t.grad is not None]
+            seen.add(b"".join([v.detach().numpy().tobytes() for v in out] + grads))
+        assert len(seen) == 1
+        together = call(kind, values, lengths=lengths)
+        for v in (values[0], *values[5:]):
+            v[np.arange(40) != 3] = np.nan
+        for a, b in zip(call(kind, values, lengths=lengths), together, strict=True):
+            np.testing.assert_array_equal(a[3], b[3])
+
+
+def test_nothing_outside_the_arguments_is_touched(level: str, pages: list[GuardedPage]) -> None:
+    for kind, gates in GATES.items():
+        rng = np.random.default_rng(9)
+        x = rng.standard_normal((3, 2, gates * 9)).astype(np.float32)  # steps first
+        weight, h = (rng.standard_normal(s).astype(np.float32) for s in ((gates * 9, 9), (2, 9)))
+        cell = "rnn_tanh" if kind == "rnn" else kind
+        expected = _C.recurrent(cell, x, weight, None, h, h, None, False, False)
+        got = _C.recurrent(
+            cell, pages[0].end(x), pages[1].end(weight), None, pages[2].end(h), pages[3].end(h), None, False, False
+        )
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_padding_is_not_read() -> None:
+    for kind in GATES:
+        values = draw(np.random.default_rng(10), kind, (4, 6, 3, 9), "float32")
+        right = call(kind, values, lengths=LENGTHS)
+        for i, length in enumerate(LENGTHS):
+            values[0][i, length:] = np.nan
+        tensors = [ml.tensor(v, requires_grad=True) for v in values]
+        got = call(kind, tensors, lengths=LENGTHS)
+        for a, b in zip(got, right, strict=True):
+            np.testing.assert_array_equal(a.detach().numpy(), b)
+        F.sum(got[0]).backward()
+        assert (tensors[0].grad.numpy()[1:, 5:][1:] == 0).all()
+        assert np.isfinite(tensors[2].grad.numpy()).all()
+
+
+def test_a_captured_step_trains() -> None:
+    model = ml.nn.Sequential(ml.nn.Lambda(lambda x: x), ml.nn.Flatten(1))
+    layer, head = ml.nn.LSTM(3, 8, 2, rng=0), ml.nn.Linear(8, 2, rng=1)
+    params = [*layer.parameters(), *head.parameters(), *model.parameters()]
+    optimizer = ml.optim.Adam(params, lr=0.01)
+    rng = np.random.default_rng(11)
+    x = rng.standard_normal((16, 7, 3)).astype(np.float32)
+    labels = (x.sum((1, 2)) > 0).astype(np.int64)
+
+    @ml.compile
+    def step(x: Any, labels: Any) -> Any:
+        loss = ml.losses.cross_entropy(head(layer(x)[0][:, -1]), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    losses = [float(step(x, labels).item()) for _ in range(80)]
+    assert losses[-1] < 0.3 * losses[0]
+
+
+# ---- errors --------------------------------------------------------------------------------------------------------
+
+X, W, R, B = (np.ones(s, np.float32) for s in ((2, 5, 3), (16, 3), (16, 4), (16,)))
+H = np.ones((2, 4), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"x": X[0]}, ValueError, r"'x': expected 3 dimensions \(N, T, C\), got shape \(5, 3\)"),
+        ({"x": X[:, :0]}, ValueError, "'x': expected at least one step"),
+        ({"weight_ih": W[:12]}, ValueError, "'weight_ih': expected 16 rows, as weight_hh has, got 12"),
+        ({"weight_hh": R[:12]}, ValueError, r"'weight_hh': expected shape \(4 H, H\)"),
+        ({"weight_hh": R.astype(np.float64)}, TypeError, "'weight_hh': expected float32"),
+        ({"bias_hh": B[:4]}, ValueError, r"'bias_hh': expected shape \(16,\)"),
+        ({"state": H}, TypeError, r"'state': expected None or a pair \(h, c\), got ndarray"),
+        ({"state": (H, H[:1])}, ValueError, r"'c': expected shape \(2, 4\)"),
+        ({"state": (H[:, :3], H)}, ValueError, r"'h': expected shape \(2, 4\)"),
+        ({"lengths": [5, 6]}, ValueError, "'lengths': expected lengths from 1 to 5, those of x, got 6"),
+        ({"lengths": [0, 5]}, ValueError, "'lengths': expected lengths from 1 to 5, those of x, got 0"),
+        ({"lengths": [5]}, ValueError, r"'lengths': expected shape \(2,\)"),
+        ({"lengths": [1.5, 2.0]}, TypeError, "'lengths': expected integers, got float64"),
+    ],
+)
+def test_errors(change: dict[str, Any], error: type[Exception], text: str) -> None:
+    given: dict[str, Any] = {"x": X, "state": None, "weight_ih": W, "weight_hh": R, "bias_ih": B, "bias_hh": B}
+    with pytest.raises(error, match="lstm: argument " + text):
+        F.lstm(**(given | change))
+
+
+def test_errors_of_layers() -> None:
+    with pytest.raises(ValueError, match="GRU: argument 'hidden_size': expected"):
+        ml.nn.GRU(3, 0)
+    with pytest.raises(ValueError, match="RNN: argument 'nonlinearity': expected 'tanh' or 'relu', got 'gelu'"):
+        ml.nn.RNN(3, 4, nonlinearity="gelu")
+    with pytest.raises(ValueError, match="LSTM: argument 'p': expected a probability"):
+        ml.nn.LSTM(3, 4, 2, dropout=1.5)
+    with pytest.raises(ValueError, match=r"GRU: argument 'state': expected shape \(2, N, 4\), got \(1, 2, 4\)"):
+        ml.nn.GRU(3, 4, 2)(ml.ones(2, 5, 3), ml.ones(1, 2, 4))
+    with pytest.raises(TypeError, match=r"LSTM: argument 'state': expected None or a pair"):
+        ml.nn.LSTM(3, 4)(ml.ones(2, 5, 3), ml.ones(1, 2, 4))
+
+
+def test_no_sequences() -> None:
+    for kind in GATES:
+        y, h, *_ = call(kind, draw(np.random.default_rng(0), kind, (0, 5, 3, 4), "float32"))
+        assert (y.shape, h.shape) == ((0, 5, 4), (0, 4))
