@@ -231,14 +231,9 @@ def gradients(layer: Any, x: Array, y: Array, g: Array) -> tuple[Array, tuple[Ar
     if isinstance(layer, Flatten):
         return g.reshape(x.shape), ()
     if isinstance(layer, MaxPool):
-        gx = np.zeros_like(x)
-        for ((r, s), pixels), (_, to) in zip(
-            windows(x, layer.size, layer.stride, 0, 0), windows(gx, layer.size, layer.stride, 0, 0), strict=True
-        ):
-            p, q = y.shape[1:3]
-            gx[:, r : r + p * layer.stride : layer.stride, s : s + q * layer.stride : layer.stride] = to + g * (
-                pixels == y
-            )
+        gx, step, (p, q) = np.zeros_like(x), layer.stride, y.shape[1:3]
+        for (r, s), pixels in windows(x, layer.size, step, 0, 0):
+            gx[:, r : r + p * step : step, s : s + q * step : step][:, :p, :q] = g * (pixels == y)
         return gx, ()
     g = g * (y > 0) if layer.act == "relu" else g
     if isinstance(layer, Dense):

@@ -173,7 +173,7 @@ MUTATIONS = [
     ("csrc/kernels/pool/pool.simd.cpp", "select(y > V::zero(), left, V::zero())", "left", "test_pool.py"),
     # Recurrence: backwards begins at the end of the longest; a state is not left where its sequence ends; the gradient
     # by way of z is lost; the shortest sequences come first.
-    ("csrc/kernels/rnn/rnn.cpp", "order.length[n] - 1 - s", "layer.steps - 1 - s", "test_rnn.py"),
+    ("csrc/kernels/rnn/walk.h", "length - 1 - s", "steps - 1 - s", "test_rnn.py"),
     ("csrc/kernels/rnn/rnn.cpp", "order.length[n] == s + 1", "layer.steps == s + 1", "test_rnn.py"),
     ("csrc/kernels/rnn/gradient.cpp", "layer.cell == Cell::gru;", "false;", "test_rnn.py"),
     ("csrc/kernels/rnn/walk.h", "length[a] > length[b]", "length[a] < length[b]", "test_rnn.py"),

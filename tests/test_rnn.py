@@ -302,7 +302,15 @@ def test_errors_of_layers() -> None:
         ml.nn.LSTM(3, 4)(ml.ones(2, 5, 3), ml.ones(1, 2, 4))
 
 
-def test_no_sequences() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_no_sequences(dtype: str) -> None:
     for kind in GATES:
-        y, h, *_ = call(kind, draw(np.random.default_rng(0), kind, (0, 5, 3, 4), "float32"))
-        assert (y.shape, h.shape) == ((0, 5, 4), (0, 4))
+        values = [_C.cast(ml.tensor(v), dtype) for v in draw(np.random.default_rng(0), kind, (0, 5, 3, 4), "float32")]
+        for recorded in (False, True):
+            for v in values:
+                v.requires_grad = recorded
+            y, h, *_ = call(kind, values)
+            assert (y.shape, h.shape) == ((0, 5, 4), (0, 4))
+            assert y.dtype == h.dtype == values[0].dtype
+        F.sum(y).backward()
+        assert (values[2].grad.numpy().astype(np.float32) == 0).all()

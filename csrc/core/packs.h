@@ -11,8 +11,12 @@
 
 namespace mlext {
 
+// Who made a pack: layouts of different makers have nothing to do with each other.
+enum class PackKind : std::uint8_t { product, correlation, depthwise, winograd, recurrent };
+
 // Which part of the buffer, read how, arranged how.
 struct PackKey {
+  PackKind kind = PackKind::product;
   const void* data = nullptr;
   index rows = 0, cols = 0, row = 0, col = 0;
   int layout = 0;

@@ -43,6 +43,20 @@ MLEXT_INLINE void each(index n, F f) {
   if (i < n) f(i, n - i);
 }
 
+// 0 to `top`, or, if that is 0, as it is; NaN stays.
+template <class V>
+class Limits {
+ public:
+  MLEXT_INLINE explicit Limits(typename V::Scalar top)
+      : least_(top != 0 ? Scalar(0) : -kInfinity), most_(top != 0 ? top : kInfinity) {}
+  MLEXT_INLINE V operator()(V v) const { return min(most_, max(least_, v)); }
+
+ private:
+  using Scalar = typename V::Scalar;
+  static constexpr Scalar kInfinity = static_cast<Scalar>(__builtin_inf());
+  V least_, most_;
+};
+
 // The sum of term(i, part) over a row. Four chains of at most 32 additions, then the blocks in double: a row of 100,000
 // floats has an error of a few u.
 template <class V, class F>

@@ -2,7 +2,6 @@
 #include "kernels/conv/correlate.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "core/dtype.h"
 #include "core/isa.h"
@@ -12,6 +11,7 @@
 #include "kernels/conv/band.h"
 #include "kernels/conv/depthwise.h"
 #include "kernels/conv/finish.h"
+#include "kernels/conv/gather.h"
 #include "kernels/conv/panels.h"
 #include "kernels/conv/winograd.h"
 #include "kernels/gemm/ahead.h"
@@ -123,34 +123,23 @@ struct Walk {
 
 // The pixels of x that a filter of one pixel meets, side by side.
 void run_sparse_product(const Correlation& c) {
-  const index pixel = c.channels * item_size(c.product.dtype), count = c.images * c.rows.out * c.cols.out;
-  char* packed = scratch<char>(kSlotBand, count * pixel);
-  for (index i = 0; i < count; ++i) {
-    const index image = i / (c.rows.out * c.cols.out), p = i / c.cols.out % c.rows.out, q = i % c.cols.out;
-    const index y = p * c.rows.stride - c.rows.before, x = q * c.cols.stride - c.cols.before;
-    const index from = image * c.x_image + y * c.rows.x_step + x * c.cols.x_step;
-    std::memcpy(packed + i * pixel, gemm_detail::at(c.product.a, c.product.dtype, from),
-                static_cast<std::size_t>(pixel));
-  }
   GemmArgs g = c.product;
-  g.m = count;
-  g.a = packed;
+  g.m = c.images * c.rows.out * c.cols.out;
+  char* pixels = scratch<char>(kSlotBand, g.m * c.channels * item_size(g.dtype));
+  gather(c, 0, 0, g.m, pixels);
+  g.a = pixels;
   g.a_row = c.channels;
   gemm(g);
 }
 
-// Places of a filter where it meets a pixel of x; the others lie in padding alone.
-struct Places {
-  index begin, end;
-};
-Places inside(const Axis& a) {
-  const index hidden = a.before - (a.taps - 1) * a.dilation;
-  const index begin = std::min(hidden > 0 ? ceil_div(hidden, a.stride) : 0, a.out), last = a.in - 1 + a.before;
-  return {begin, std::clamp(last < 0 ? 0 : last / a.stride + 1, begin, a.out)};
+// Places of a filter where it meets a pixel of x, by some tap; the others lie in padding alone.
+PixelRange inside(const Axis& a) {
+  const index begin = under_tap(a, a.taps - 1).begin;
+  return {begin, std::max(begin, under_tap(a, 0).end)};
 }
 
 // Some of the rows and columns of y.
-Correlation part_of(const Correlation& c, Places rows, Places cols) {
+Correlation part_of(const Correlation& c, PixelRange rows, PixelRange cols) {
   Correlation part = c;
   part.rows.out = rows.end - rows.begin;
   part.rows.before -= rows.begin * c.rows.stride;
@@ -164,7 +153,7 @@ Correlation part_of(const Correlation& c, Places rows, Places cols) {
 }
 
 // Of the places in padding alone, above, below and beside the others.
-void run_padding(const Correlation& c, Places rows, Places cols) {
+void run_padding(const Correlation& c, PixelRange rows, PixelRange cols) {
   const Correlation none = without_taps(c);
   correlate(part_of(none, {0, rows.begin}, {0, c.cols.out}));
   correlate(part_of(none, {rows.end, c.rows.out}, {0, c.cols.out}));
@@ -189,7 +178,7 @@ void run(const GemmTypeKernels<T>& kernels, const Correlation& c) {
 
 void correlate(const Correlation& c) {
   if (c.images == 0 || c.rows.out == 0 || c.cols.out == 0 || c.product.n == 0 || c.groups == 0) return;
-  const Places rows = inside(c.rows), cols = inside(c.cols);
+  const PixelRange rows = inside(c.rows), cols = inside(c.cols);
   if ((rows.end - rows.begin) * (cols.end - cols.begin) < c.rows.out * c.cols.out) {
     run_padding(c, rows, cols);
     return correlate(part_of(c, rows, cols));

@@ -35,11 +35,8 @@ constexpr index kRowsTogether = 16;
 PixelRange set_ranges(const Axis& a, PixelRange* to) {
   PixelRange whole{0, a.out};
   for (index s = 0; s < a.taps; ++s) {
-    const index first = a.before - s * a.dilation, last = a.in - 1 + first;
-    const index begin = std::min(first > 0 ? ceil_div(first, a.stride) : 0, a.out);
-    const index end = std::clamp(last >= 0 ? last / a.stride + 1 : 0, begin, a.out);
-    to[s] = {begin, end};
-    whole = {std::max(whole.begin, begin), std::min(whole.end, end)};
+    to[s] = under_tap(a, s);
+    whole = {std::max(whole.begin, to[s].begin), std::min(whole.end, to[s].end)};
   }
   whole.end = std::max(whole.begin, whole.end);
   return whole;
@@ -84,7 +81,7 @@ const T* filter_of(const GemmTypeKernels<T>& kernels, const Correlation& c, Buff
       kernels.pack_a(g.dtype, from, c.cols.w_step, c.w_group, c.cols.taps, c.groups, to + r * c.cols.taps * step, step);
     }
   };
-  const PackKey key{g.b, taps, step, c.cols.w_step, c.rows.w_step, -1 - static_cast<int>(g.dtype)};
+  const PackKey key{PackKind::depthwise, g.b, taps, step, c.cols.w_step, c.rows.w_step, static_cast<int>(g.dtype)};
   return gemm_detail::kept_or_made<T>(g.b_home, key, taps * step, kSlotPanels, kept, pack);
 }
 

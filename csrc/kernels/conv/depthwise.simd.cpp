@@ -21,12 +21,11 @@ template <class S>
 struct Row {
   using C = typename Compute<S>::Type;
   using V = Vec<C>;
-  static constexpr C kInfinity = static_cast<C>(__builtin_inf());
   const S* x;  // under the first tap inside of the rows, and the first pixel
   const C *w, *bias, *in;
   C* y;
   index channels, rows, taps, w_step, w_row, x_row, tap_step, step, y_step, ahead, ahead_y;
-  V least, most;
+  Limits<V> limits;
 
   explicit Row(const DepthwiseArgs& args)
       : x(static_cast<const S*>(args.x) + args.begin * args.x_row),
@@ -45,8 +44,7 @@ struct Row {
         y_step(args.y_step),
         ahead(args.ahead),
         ahead_y(args.ahead_y),
-        least(args.top != 0 ? C(0) : -kInfinity),
-        most(args.top != 0 ? static_cast<C>(args.top) : kInfinity) {}
+        limits(static_cast<C>(args.top)) {}
 
   // From here on: a vector of channels that begins with c.
 
@@ -58,7 +56,7 @@ struct Row {
   MLEXT_INLINE void finish(V sum, index q, index c, Part part) const {
     const index to = q * y_step + c;
     if (in != nullptr) sum += get<V>(in + to, part);
-    put(y + to, min(most, max(least, sum)), part);  // in this order NaN stays
+    put(y + to, limits(sum), part);
   }
 
   // Pixel q, some of whose taps are outside, with a filter in registers. Two chains: few pixels of a small image overlap.

@@ -65,8 +65,7 @@ void explain(const Correlation& c, ConvExplanation& e) {
     e.reasons.push_back("a group for each output: vectors hold neighbouring channels");
     e.reasons.push_back(held ? "the filter stays in registers" : "the filter is read from L1, once for four pixels");
   } else if (const index tile = winograd_tile(c); tile != 0) {
-    const index points = (tile + 2) * (tile + 2);
-    const index count = points * ceil_div(c.rows.out, tile) * ceil_div(c.cols.out, tile);
+    const index points = (tile + 2) * (tile + 2), count = points * winograd_tiles(c, tile);
     e.kernel = "winograd";
     e.waste = winograd_share(c, tile);
     e.reasons.push_back(text("F(", tile, ", 3): ", points, " products of matrices make tiles of ", tile, " x ", tile,

@@ -1,7 +1,6 @@
 #include "kernels/conv/filter_gradient.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "core/dtype.h"
 #include "core/isa.h"
@@ -10,6 +9,7 @@
 #include "core/scratch.h"
 #include "kernels/conv/band.h"
 #include "kernels/conv/depthwise.h"
+#include "kernels/conv/gather.h"
 
 namespace mlext {
 
@@ -171,22 +171,19 @@ bool is_gathered(const Correlation& c) {
          c.cols.taps * c.channels >= kFewColumns && c.product.n >= kFewOutputs;
 }
 
-// Pixels of x under the taps of row r and the places first to last, which count images, rows and columns of y.
-void gather(const Correlation& c, index r, index first, index last, char* to) {
-  const index size = item_size(c.product.dtype), pixel = c.channels * size;
-  for (index place = first; place < last; ++place) {
-    const index q = place % c.cols.out, p = place / c.cols.out % c.rows.out, image = place / (c.cols.out * c.rows.out);
-    const index y = p * c.rows.stride + r * c.rows.dilation - c.rows.before;
-    for (index s = 0; s < c.cols.taps; ++s, to += pixel) {
-      const index x = q * c.cols.stride + s * c.cols.dilation - c.cols.before;
-      if (y < 0 || y >= c.rows.in || x < 0 || x >= c.cols.in) {
-        std::memset(to, 0, static_cast<std::size_t>(pixel));
-      } else {
-        const index from = image * c.x_image + y * c.rows.x_step + x * c.cols.x_step;
-        std::memcpy(to, gemm_detail::at(c.product.a, c.product.dtype, from), static_cast<std::size_t>(pixel));
-      }
-    }
-  }
+// The sum over `count` places from `first` on of g at each, on its side, times a row of `pixels`; n and C are for the caller.
+GemmArgs slopes_times(const Correlation& c, index first, index count, const void* pixels, index row) {
+  GemmArgs g = c.product;
+  g.m = c.product.n;
+  g.k = count;
+  g.a = gemm_detail::at(c.product.c, g.dtype, first * c.product.c_row);
+  g.a_row = 1;
+  g.a_col = c.product.c_row;
+  g.b = pixels;
+  g.b_row = row;
+  g.b_col = 1;
+  g.c_row = c.product.k;
+  return g;
 }
 
 void run_gathered(const Correlation& c, void* dw) {
@@ -201,19 +198,9 @@ void run_gathered(const Correlation& c, void* dw) {
       parallel_for(count, ceil_div(kLeastGathered, 8), [&](index begin, index end) {
         gather(c, r, first + begin, first + end, pixels + begin * columns * size);
       });
-      GemmArgs product = g;
-      product.m = g.n;
+      GemmArgs product = slopes_times(c, first, count, pixels, columns);
       product.n = columns;
-      product.k = count;
-      product.a = gemm_detail::at(g.c, g.dtype, first * g.c_row);
-      product.a_row = 1;
-      product.a_col = g.c_row;
-      product.b = pixels;
-      product.b_row = columns;
-      product.b_col = 1;
-      product.b_home = nullptr;
-      product.c = const_cast<void*>(gemm_detail::at(dw, g.dtype, r * columns));
-      product.c_row = g.k;
+      product.c = moved(dw, r * columns * size);
       product.beta = block > 0;
       gemm(product);
     }
@@ -230,18 +217,9 @@ void filter_gradient(const Correlation& c, void* dw) {
     return;
   }
   if (is_product(c)) {
-    GemmArgs product = g;
-    product.m = g.n;
+    GemmArgs product = slopes_times(c, 0, c.images * c.rows.out * c.cols.out, g.a, c.cols.x_step);
     product.n = g.k;
-    product.k = c.images * c.rows.out * c.cols.out;
-    product.a = g.c;
-    product.a_row = 1;
-    product.a_col = g.c_row;
-    product.b = g.a;
-    product.b_row = c.cols.x_step;
-    product.b_col = 1;
     product.c = dw;
-    product.c_row = g.k;
     return gemm(product);
   }
   if (is_depthwise(c)) return depthwise_gradient(c, dw);

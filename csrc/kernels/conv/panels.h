@@ -57,11 +57,10 @@ const T* panels_of(const Panels<T>& panels, BufferRef& kept) {
   const Correlation& c = panels.c;
   const GemmArgs& g = c.product;
   constexpr index kMostTaps = 1 << 11;
-  // Next to the layouts of products, which end at 2^19.
   const int layout = (static_cast<int>(g.dtype) * 4096 + static_cast<int>(panels.kernels.lanes) * 16 +
                       static_cast<int>(panels.plan.panels.size(0))) +
                      (static_cast<int>(c.cols.taps) << 19);
-  const PackKey key{g.b, g.k, g.n * c.groups, g.b_row, g.b_col, layout};
+  const PackKey key{PackKind::correlation, g.b, g.k, g.n * c.groups, g.b_row, g.b_col, layout};
   return gemm_detail::kept_or_made<T>(c.cols.taps < kMostTaps ? g.b_home : nullptr, key, panels.size(), kSlotPanels,
                                       kept, [&](T* to) { panels.pack(to); });
 }

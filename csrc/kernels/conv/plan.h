@@ -5,6 +5,7 @@
 
 #include "core/parallel.h"
 #include "kernels/conv/correlate.h"
+#include "kernels/conv/depthwise.h"
 #include "kernels/gemm/rules.h"
 
 namespace mlext::conv_detail {
@@ -56,6 +57,13 @@ inline bool is_sparse_product(const Correlation& c) {
   return c.groups == 1 && c.product.k > 0 && c.rows.taps == 1 && c.cols.taps == 1 && c.cols.out < kLowTile &&
          c.images * c.rows.out > 1 && c.rows.y_step == c.cols.out * c.product.c_row &&
          c.y_image == c.rows.out * c.rows.y_step;
+}
+
+// Pixels of y whose tap s is inside of x.
+inline PixelRange under_tap(const Axis& a, index s) {
+  const index first = a.before - s * a.dilation, last = a.in - 1 + first;
+  const index begin = std::min(first > 0 ? ceil_div(first, a.stride) : 0, a.out);
+  return {begin, std::clamp(last >= 0 ? last / a.stride + 1 : 0, begin, a.out)};
 }
 
 template <class T>

@@ -30,6 +30,11 @@ bool winograd_allowed() { return allowed.load(std::memory_order_relaxed); }
 void allow_winograd(bool value) { allowed.store(value, std::memory_order_relaxed); }
 
 namespace conv_detail {
+
+index winograd_tiles(const Correlation& c, index tile) {
+  return ceil_div(c.rows.out, tile) * ceil_div(c.cols.out, tile);
+}
+
 namespace {
 
 enum WinogradSlot { kSlotPoints = kSlotBand, kSlotSums = kSlotTile, kSlotZeros = kSlotJumps };
@@ -48,13 +53,12 @@ constexpr double kNearWait = 2, kFarWait = 26, kFarFilter = 2 << 20, kDirectFarW
 // Points are only worth while if they save that much.
 constexpr double kWorthwhile = 0.9;
 
-index tiles_of(const Correlation& c, index tile) { return ceil_div(c.rows.out, tile) * ceil_div(c.cols.out, tile); }
-
 struct Price {
   double tiles, filter;
 };
 Price price(const Correlation& c, index tile) {
-  const auto points = static_cast<double>((tile + 2) * (tile + 2)), tiles = static_cast<double>(tiles_of(c, tile));
+  const auto points = static_cast<double>((tile + 2) * (tile + 2)),
+             tiles = static_cast<double>(winograd_tiles(c, tile));
   const auto filter = points * static_cast<double>(c.channels * c.product.n);
   const auto elements = points * static_cast<double>((c.channels + c.product.n) * kElementPrice[tile / 4]);
   return {tiles * (filter + elements), filter * (kNearWait + kFarWait * std::min(filter / kFarFilter, 1.0))};
@@ -72,7 +76,7 @@ struct Walk {
   const Correlation& c;
   index tile, side = tile + 2, points = side * side;
   Split panels = Split::of(ceil_div(c.product.n, kernels.lanes), kernels.stream_vectors);
-  index columns = ceil_div(c.cols.out, tile), per_image = tiles_of(c, tile);
+  index columns = ceil_div(c.cols.out, tile), per_image = winograd_tiles(c, tile);
   // Either a block of tiles whose points stay in L2, panel after panel; or a larger one, point after point.
   bool near = points * c.channels * 4 * kLeastNear <= kNearPoints;
   Split blocks =
@@ -226,13 +230,11 @@ void winograd(const Correlation& c, index tile) {
   const GemmArgs& g = c.product;
   const GemmTypeKernels<float>& kernels = gemm_kernels(g.device).f32;
   Walk walk{kernels, winograd_kernels(g.device), c, tile};
-  // Beside the layouts of other convolutions.
   const int layout =
-      -1024 -
       ((static_cast<int>(g.dtype) * 64 + static_cast<int>(kernels.lanes)) * 8 + static_cast<int>(walk.panels.size(0))) *
-          8 -
+          8 +
       static_cast<int>(tile);
-  const PackKey key{g.b, g.k, g.n, g.b_row, g.b_col, layout};
+  const PackKey key{PackKind::winograd, g.b, g.k, g.n, g.b_row, g.b_col, layout};
   BufferRef kept;
   walk.filter = gemm_detail::kept_or_made<float>(g.b_home, key, walk.filter_size(), kSlotPanels, kept, [&](float* to) {
     parallel_for(walk.panels.count, 1, [&](index begin, index end) {

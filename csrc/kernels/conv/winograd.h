@@ -68,6 +68,8 @@ struct Correlation;
 // Pixels of a row of a tile, 2 or 4, if this is the faster way for it; else 0. A matter of one image: bits do not depend on how
 // many there are.
 index winograd_tile(const Correlation& c);
+// Tiles of one image.
+index winograd_tiles(const Correlation& c, index tile);
 // What that takes of the time of as many sums of products, about.
 double winograd_share(const Correlation& c, index tile);
 void winograd(const Correlation& c, index tile);

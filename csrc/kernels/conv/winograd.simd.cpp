@@ -97,8 +97,7 @@ void input(const WinogradInput& args) {
 template <int kTile>
 void output(const WinogradOutput& args) {
   constexpr int kSide = kTile + 2;
-  constexpr float kInfinity = __builtin_inff();
-  const V least(args.top != 0 ? 0.0f : -kInfinity), most(args.top != 0 ? args.top : kInfinity);
+  const Limits<V> limits(args.top);
   each<V>(args.outputs, [&](index o, auto part) {
     V sums[kTile][kSide];
 #pragma GCC unroll 6
@@ -122,7 +121,7 @@ void output(const WinogradOutput& args) {
         const index at = i * args.y_row + j * args.y_col + o;
         V v = row[j] + bias;
         if (args.in != nullptr) v += get<V>(args.in + at, part);
-        put(args.y + at, min(most, max(least, v)), part);  // in this order NaN stays
+        put(args.y + at, limits(v), part);
       }
     }
   });

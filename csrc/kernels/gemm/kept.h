@@ -47,6 +47,18 @@ bool worth_keeping(const GemmArgs& g, const GemmPlan& plan, int group) {
          kept_bytes<T>(g, plan) >= kKeptBytes;
 }
 
+// What pack(to) makes of a weight, if it is worth keeping and is used again; else nothing.
+template <class Pack>
+BufferRef kept_pack(Buffer* home, const PackKey& key, index bytes, Pack pack) {
+  if (home == nullptr || bytes < kKeptBytes) return {};
+  FoundPack found = find_pack(*home, key);
+  if (!found.wanted) return found.pack;
+  BufferRef made(default_pool().take(static_cast<std::size_t>(bytes)));
+  pack(made->data);
+  keep_pack(*home, key, found.stamp, made);
+  return made;
+}
+
 // The panels of B as `plan` wants them, or nothing: then the walk packs as it goes. The sums are the same, bit for bit.
 template <class T>
 BufferRef kept_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const GemmPlan& plan) {
@@ -54,29 +66,18 @@ BufferRef kept_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g, cons
   // Blocks of k and panels follow from the shape, from the lanes of a level, and from the vectors in the first panel.
   const int layout = (static_cast<int>(g.dtype) * 8 + kernels.group) * 4096 + static_cast<int>(kernels.lanes) * 16 +
                      static_cast<int>(plan.panels.size(0));
-  const PackKey key{g.b, g.k, g.n, g.b_row, g.b_col, layout};
-  FoundPack found = find_pack(*g.b_home, key);
-  if (!found.wanted) return found.pack;
-  BufferRef made(default_pool().take(static_cast<std::size_t>(kept_bytes<T>(g, plan))));
-  pack_panels(kernels, g, plan, static_cast<T*>(made->data));
-  keep_pack(*g.b_home, key, found.stamp, made);
-  return made;
+  const PackKey key{PackKind::product, g.b, g.k, g.n, g.b_row, g.b_col, layout};
+  return kept_pack(g.b_home, key, kept_bytes<T>(g, plan),
+                   [&](void* to) { pack_panels(kernels, g, plan, static_cast<T*>(to)); });
 }
 
-// For other drivers: what pack(to) makes of a weight, kept with it if it is used again, else in workspace of this thread.
+// For other drivers: the same, and if there is nothing to keep, in workspace of this thread.
 template <class T, class Pack>
 const T* kept_or_made(Buffer* home, const PackKey& key, index size, int slot, BufferRef& kept, Pack pack) {
-  const index bytes = size * static_cast<index>(sizeof(T));
-  FoundPack found;
-  if (home != nullptr && bytes >= kKeptBytes) {
-    found = find_pack(*home, key);
-    kept = found.pack;
-    if (kept) return static_cast<const T*>(kept->data);
-  }
-  if (found.wanted) kept = BufferRef(default_pool().take(static_cast<std::size_t>(bytes)));
-  T* made = found.wanted ? static_cast<T*>(kept->data) : scratch<T>(slot, size);
+  kept = kept_pack(home, key, size * static_cast<index>(sizeof(T)), [&](void* to) { pack(static_cast<T*>(to)); });
+  if (kept) return static_cast<const T*>(kept->data);
+  T* made = scratch<T>(slot, size);
   pack(made);
-  if (found.wanted) keep_pack(*home, key, found.stamp, kept);
   return made;
 }
 

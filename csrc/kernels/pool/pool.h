@@ -4,8 +4,8 @@
 //   mean: y[n, p, q, c] = sum over the window of x[n, h, w, c], by the number of pixels that count
 //
 // Windows are clipped to the image; what lies in the padding is passed over, but may count. Gradients: that of max goes to the
-// first pixel of the window, row by row, that has its value, if there is one; that of mean to all of them. Floating dtypes; halves compute in
-// float32. Bits do not depend on threads.
+// first pixel of the window, row by row, that has its value, if there is one; that of mean to all of them. Floating dtypes;
+// halves compute in float32. Bits do not depend on threads.
 #pragma once
 
 #include "core/types.h"

@@ -1,10 +1,15 @@
-// Checks of recurrent layers.
+// Recurrent layers at the door: checks, and what arrays become.
 #pragma once
+
+#include <initializer_list>
 
 #include "core/array.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/packs.h"
+#include "kernels/elementwise/elementwise.h"
 #include "kernels/rnn/layer.h"
+#include "kernels/rnn/walk.h"
 
 namespace mlext::rnn_detail {
 
@@ -38,7 +43,37 @@ inline void check_state(const char* op, const char* name, const Array* state, co
   require_shape(op, name, *state, shape, " (one per sequence)");
 }
 
+// ---- arrays that need not be there ----------------------------------------------------------------------------------
+
 // As the list of a launch wants it.
 inline const Array* given(const Array& a) { return a.data != nullptr ? &a : nullptr; }
+
+// Dense and of the dtype that is computed in.
+inline Array prepared(const Array* a, DType dtype) { return a != nullptr ? dense(*a, dtype) : Array(); }
+
+inline Array result(bool wanted, const Dims& shape, DType dtype, Device device) {
+  return wanted ? Array::empty(shape, dtype, device) : Array();
+}
+
+inline void narrow(std::initializer_list<Array*> results, DType dtype) {
+  for (Array* a : results) {
+    if (a->buffer) *a = dense(*a, dtype);
+  }
+}
+
+inline Layer layer_of(const RecurrentOptions& options, const Dims& y, const Array& weight, const Array& bias,
+                      const Array* lengths) {
+  return {weight.device,
+          weight.dtype,
+          options.cell,
+          options.reverse,
+          y[1],
+          y[0],
+          y[2],
+          weight.data,
+          bias.data,
+          pack_home(weight),
+          lengths != nullptr ? lengths->ptr<std::int64_t>() : nullptr};
+}
 
 }  // namespace mlext::rnn_detail

@@ -2,8 +2,6 @@
 #include "core/dtype.h"
 #include "core/isa.h"
 #include "core/launch.h"
-#include "core/packs.h"
-#include "kernels/elementwise/elementwise.h"
 #include "kernels/rnn/door.h"
 #include "kernels/rnn/layer.h"
 #include "kernels/rnn/walk.h"
@@ -29,6 +27,10 @@ struct BackwardWalk {
   const RecurrentTypeKernels<T>& kernels;
   const Weight<T>& weight;
   const Order& order;
+
+  static Weight<T> weight_of(const GemmTypeKernels<T>& gemm, const Layer& layer) {
+    return {gemm, layer.gates() * layer.units, layer.units, 1, layer.units, 1};
+  }
 
   // Sequences first to last of the order.
   void run(index first, index count) const {
@@ -69,7 +71,7 @@ struct BackwardWalk {
   }
 
   void step(index n, index s, T* gh, T* gc, T* factor) const {
-    const index t = layer.reverse ? order.length[n] - 1 - s : s;
+    const index t = layer.step(order.length[n], s);
     const index one = layer.place(n, t, layer.units), all = layer.place(n, t, weight.k);
     const auto of = [](const void* p, index at) { return p != nullptr ? static_cast<const T*>(p) + at : nullptr; };
     StepGradientArgs<T> args{};
@@ -87,20 +89,6 @@ struct BackwardWalk {
     kernels.gradient[static_cast<int>(layer.cell)](args);
   }
 };
-
-template <class T>
-void run(const GemmTypeKernels<T>& gemm, const RecurrentTypeKernels<T>& kernels, const Layer& layer,
-         const Backward& b) {
-  const Order order(layer);
-  Weight<T> weight{gemm, layer.gates() * layer.units, layer.units, 1, layer.units, 1};
-  BufferRef kept;
-  weight.pack(layer, kept);
-  const BackwardWalk<T> walk{layer, b, kernels, weight, order};
-  const Split chunks = chunks_of(layer);
-  parallel_for(chunks.count, 1, [&](index begin, index end) {
-    for (index chunk = begin; chunk < end; ++chunk) walk.run(chunks.begin(chunk), chunks.size(chunk));
-  });
-}
 
 }  // namespace
 }  // namespace rnn_detail
@@ -133,41 +121,23 @@ RecurrentGradients recurrent_gradient(const char* op, const Array* gy, const Arr
     check_left("extra", left.extra, shape);
   }
   if (lengths != nullptr) check_lengths(op, *lengths, n);
-  const auto make = [&](const Dims& of, bool wanted) {
-    return wanted ? Array::empty(of, dtype, weight.device) : Array();
-  };
   const Dims wide{steps, n, gates * units}, last{n, units};
-  const bool cells = options.cell == Cell::lstm;
-  RecurrentGradients out{make(wide, true), make(wide, options.cell == Cell::gru), make(last, true), make(last, cells)};
-  const auto as = [&](const Array* a) { return a != nullptr && a->data != nullptr ? dense(*a, dtype) : Array(); };
+  const auto make = [&](bool wanted, const Dims& of) { return result(wanted, of, dtype, weight.device); };
+  RecurrentGradients out{make(true, wide), make(options.cell == Cell::gru, wide), make(true, last),
+                         make(options.cell == Cell::lstm, last)};
   if (last.count() > 0) {
-    const Array of_y = as(gy), of_h = as(gh), of_c = as(gc), w = dense(weight, dtype), y = as(&left.y);
-    const Layer layer{weight.device,
-                      dtype,
-                      options.cell,
-                      options.reverse,
-                      n,
-                      steps,
-                      units,
-                      w.data,
-                      nullptr,
-                      pack_home(w),
-                      lengths != nullptr ? lengths->ptr<std::int64_t>() : nullptr};
+    const Array of_y = prepared(gy, dtype), of_h = prepared(gh, dtype), of_c = prepared(gc, dtype),
+                w = dense(weight, dtype), y = dense(left.y, dtype);
+    const Layer layer = layer_of(options, shape, w, Array(), lengths);
     const Backward b{of_y.data,       of_h.data,  of_c.data,     y.data,     left.gates.data, left.before.data,
                      left.extra.data, out.x.data, out.sums.data, out.h.data, out.c.data};
     launch(op, {layer.flops(), static_cast<double>(left.gates.nbytes() + w.nbytes() + out.x.nbytes())},
            {given(of_y), given(of_h), given(of_c), &w, &y, given(left.gates), given(left.before), given(left.extra),
             lengths},
-           {&out.x, given(out.sums), &out.h, given(out.c)}, [layer, b] {
-             const GemmKernels& gemm = gemm_kernels(layer.device);
-             const RecurrentKernels& kernels = recurrent_kernels(layer.device);
-             layer.dtype == DType::float64 ? run(gemm.f64, kernels.f64, layer, b)
-                                           : run(gemm.f32, kernels.f32, layer, b);
-           });
+           {&out.x, given(out.sums), &out.h, given(out.c)},
+           [layer, b] { walk<BackwardWalk>(gemm_kernels(layer.device), recurrent_kernels(layer.device), layer, b); });
   }
-  for (Array* result : {&out.x, &out.sums, &out.h, &out.c}) {
-    if (result->data != nullptr) *result = dense(*result, given_dtype);
-  }
+  narrow({&out.x, &out.sums, &out.h, &out.c}, given_dtype);
   if (options.cell != Cell::gru) out.sums = out.x;
   return out;
 }

@@ -19,7 +19,7 @@ int cell_of(std::string_view name) {
 }
 
 // What is not there: no elements.
-Array or_nothing(const Array& a, DType dtype) { return a.data != nullptr ? a : Array::empty({0}, dtype); }
+Array or_nothing(const Array& a, DType dtype) { return a.buffer ? a : Array::empty({0}, dtype); }
 
 using Six = std::tuple<Array, Array, Array, Array, Array, Array>;
 

@@ -4,8 +4,6 @@
 #include "core/dtype.h"
 #include "core/isa.h"
 #include "core/launch.h"
-#include "core/packs.h"
-#include "kernels/elementwise/elementwise.h"
 #include "kernels/rnn/door.h"
 #include "kernels/rnn/walk.h"
 
@@ -32,6 +30,10 @@ struct ForwardWalk {
   const RecurrentTypeKernels<T>& kernels;
   const Weight<T>& weight;
   const Order& order;
+
+  static Weight<T> weight_of(const GemmTypeKernels<T>& gemm, const Layer& layer) {
+    return {gemm, layer.units, layer.units, layer.gates(), 1, layer.units};
+  }
 
   // Sequences first to last of the order.
   void run(index first, index count) const {
@@ -83,7 +85,7 @@ struct ForwardWalk {
   }
 
   void step(index n, index s, index panel, const T* sums, index sum_step, const T* h, T* c, T* next) const {
-    const index t = layer.reverse ? order.length[n] - 1 - s : s, u = weight.column(panel);
+    const index t = layer.step(order.length[n], s), u = weight.column(panel);
     const index one = layer.place(n, t, layer.units) + u, all = layer.place(n, t, layer.gates() * layer.units) + u;
     StepArgs<T> args{};
     args.units = weight.cols(panel);
@@ -109,19 +111,6 @@ struct ForwardWalk {
   }
 };
 
-template <class T>
-void run(const GemmTypeKernels<T>& gemm, const RecurrentTypeKernels<T>& kernels, const Layer& layer, const Forward& f) {
-  const Order order(layer);
-  Weight<T> weight{gemm, layer.units, layer.units, layer.gates(), 1, layer.units};
-  BufferRef kept;
-  weight.pack(layer, kept);
-  const ForwardWalk<T> walk{layer, f, kernels, weight, order};
-  const Split chunks = chunks_of(layer);
-  parallel_for(chunks.count, 1, [&](index begin, index end) {
-    for (index chunk = begin; chunk < end; ++chunk) walk.run(chunks.begin(chunk), chunks.size(chunk));
-  });
-}
-
 }  // namespace
 }  // namespace rnn_detail
 
@@ -134,43 +123,27 @@ Recurrence recurrent(const char* op, const Array& x, const Array& weight, const 
   check_state(op, "h", h, x, {n, units});
   check_state(op, "c", c, x, {n, units});
   const bool cells = options.cell == Cell::lstm;
-  const auto make = [&](const Dims& shape, bool wanted) {
-    return wanted ? Array::empty(shape, dtype, x.device) : Array();
-  };
   const Dims all{steps, n, units}, last{n, units};
+  const auto make = [&](bool wanted, const Dims& shape) { return result(wanted, shape, dtype, x.device); };
   Recurrence out;
-  out.y = make(all, true);
-  out.h = make(last, true);
-  out.c = make(last, cells);
-  out.before = make(all, options.saves);
-  out.extra = make(all, options.saves && gates_of(options.cell) > 1);
-  if (last.count() == 0) return out;
-  const Array inputs = dense(x, dtype), w = dense(weight, dtype), b = bias != nullptr ? dense(*bias, dtype) : Array(),
-              h_first = h != nullptr ? dense(*h, dtype) : Array(), c_first = c != nullptr ? dense(*c, dtype) : Array();
-  const Layer layer{x.device,
-                    dtype,
-                    options.cell,
-                    options.reverse,
-                    n,
-                    steps,
-                    units,
-                    w.data,
-                    b.data,
-                    pack_home(w),
-                    lengths != nullptr ? lengths->ptr<std::int64_t>() : nullptr};
-  const Forward f{inputs.data, h_first.data,    c_first.data,   out.y.data,   out.h.data,
-                  out.c.data,  out.before.data, out.extra.data, options.saves};
+  out.y = make(true, all);
+  out.h = make(true, last);
+  out.c = make(cells, last);
+  out.before = make(options.saves, all);
+  out.extra = make(options.saves && gates_of(options.cell) > 1, all);
+  const Array inputs = dense(x, dtype), w = dense(weight, dtype), b = prepared(bias, dtype),
+              h_first = prepared(h, dtype), c_first = prepared(c, dtype);
   if (options.saves) out.gates = inputs;
-  launch(op, {layer.flops(), static_cast<double>(inputs.nbytes() + w.nbytes() + out.y.nbytes())},
-         {&inputs, &w, given(b), given(h_first), given(c_first), lengths},
-         {&out.y, &out.h, given(out.c), given(out.before), given(out.extra), given(out.gates)}, [layer, f] {
-           const GemmKernels& gemm = gemm_kernels(layer.device);
-           const RecurrentKernels& kernels = recurrent_kernels(layer.device);
-           layer.dtype == DType::float64 ? run(gemm.f64, kernels.f64, layer, f) : run(gemm.f32, kernels.f32, layer, f);
-         });
-  for (Array* result : {&out.y, &out.h, &out.c}) {
-    if (result->data != nullptr) *result = dense(*result, x.dtype);
+  if (last.count() > 0) {
+    const Layer layer = layer_of(options, all, w, b, lengths);
+    const Forward f{inputs.data, h_first.data,    c_first.data,   out.y.data,   out.h.data,
+                    out.c.data,  out.before.data, out.extra.data, options.saves};
+    launch(op, {layer.flops(), static_cast<double>(inputs.nbytes() + w.nbytes() + out.y.nbytes())},
+           {&inputs, &w, given(b), given(h_first), given(c_first), lengths},
+           {&out.y, &out.h, given(out.c), given(out.before), given(out.extra), given(out.gates)},
+           [layer, f] { walk<ForwardWalk>(gemm_kernels(layer.device), recurrent_kernels(layer.device), layer, f); });
   }
+  narrow({&out.y, &out.h, &out.c}, x.dtype);
   return out;
 }
 

@@ -32,6 +32,8 @@ struct Layer {
   index gates() const { return gates_of(cell); }
   // Elements up to step t of sequence n, in rows of so many.
   index place(index n, index t, index row) const { return (t * sequences + n) * row; }
+  // Where a sequence is at a step of the walk.
+  index step(index length, index s) const { return reverse ? length - 1 - s : s; }
   double flops() const {
     return 2.0 * static_cast<double>(sequences * steps) * static_cast<double>(gates() * units * units);
   }
@@ -75,11 +77,10 @@ struct Weight {
   index width(index panel) const { return panels.size(panel) * kernels.lanes; }
   index offset(index panel, index gate) const { return k * (gates * column(panel) + gate * width(panel)); }
 
-  const T* pack(const Layer& layer, BufferRef& kept) {
+  void pack(const Layer& layer, BufferRef& kept) {
     const auto* from = static_cast<const T*>(layer.weight);
-    // Beside the layouts of products and convolutions.
-    const int layout = -(1 << 24) - (static_cast<int>(kernels.lanes) * 8 + static_cast<int>(panels.size(0)));
-    const PackKey key{from, k, n * gates, row, col, layout};
+    const int layout = static_cast<int>(kernels.lanes) * 8 + static_cast<int>(panels.size(0));
+    const PackKey key{PackKind::recurrent, from, k, n * gates, row, col, layout};
     packed = gemm_detail::kept_or_made<T>(
         layer.weight_home, key, k * gates * column(panels.count), kSlotPanels, kept, [&](T* to) {
           for (index panel = 0; panel < panels.count; ++panel) {
@@ -89,7 +90,6 @@ struct Weight {
             }
           }
         });
-    return packed;
   }
   // One panel as a product, but for its factors and sums.
   gemm_detail::PanelProduct<T> product(index panel, index gate, index rows) const {
@@ -110,14 +110,36 @@ index state_row(const GemmTypeKernels<T>& kernels, index units) {
 }
 template <class T>
 void load_state(T* to, const void* from, index n, index units) {
-  from != nullptr ? void(std::copy_n(static_cast<const T*>(from) + n * units, units, to))
-                  : void(std::fill_n(to, units, T(0)));
+  if (from == nullptr) {
+    std::fill_n(to, units, T(0));
+  } else {
+    std::copy_n(static_cast<const T*>(from) + n * units, units, to);
+  }
 }
 
 // 0 in all steps of a sequence from one on.
 template <class T>
 void clear_rest(const Layer& layer, index n, index from, index row, void* to) {
   for (index t = from; t < layer.steps; ++t) std::fill_n(static_cast<T*>(to) + layer.place(n, t, row), row, T(0));
+}
+
+// All sequences, chunk by chunk, on one way through the layer.
+template <template <class> class Way, class T, class Memory>
+void walk(const GemmTypeKernels<T>& gemm, const RecurrentTypeKernels<T>& kernels, const Layer& layer, const Memory& m) {
+  const Order order(layer);
+  Weight<T> weight = Way<T>::weight_of(gemm, layer);
+  BufferRef kept;
+  weight.pack(layer, kept);
+  const Way<T> way{layer, m, kernels, weight, order};
+  const Split chunks = chunks_of(layer);
+  parallel_for(chunks.count, 1, [&](index begin, index end) {
+    for (index chunk = begin; chunk < end; ++chunk) way.run(chunks.begin(chunk), chunks.size(chunk));
+  });
+}
+template <template <class> class Way, class Memory>
+void walk(const GemmKernels& gemm, const RecurrentKernels& kernels, const Layer& layer, const Memory& m) {
+  layer.dtype == DType::float64 ? walk<Way>(gemm.f64, kernels.f64, layer, m)
+                                : walk<Way>(gemm.f32, kernels.f32, layer, m);
 }
 
 }  // namespace mlext::rnn_detail

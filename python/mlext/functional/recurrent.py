@@ -66,9 +66,8 @@ def rnn(
     >>> y.shape, h.shape
     ((2, 5, 4), (2, 4))
     """
-    if nonlinearity not in ("tanh", "relu"):
-        raise ValueError(f"rnn: argument 'nonlinearity': expected 'tanh' or 'relu', got {nonlinearity!r}")
-    y, h, _ = _layer(f"rnn_{nonlinearity}", x, (state, None), weight_ih, weight_hh, bias_ih, bias_hh, lengths, reverse)
+    cell = f"rnn_{checked_nonlinearity('rnn', nonlinearity)}"
+    y, h, _ = _layer(cell, x, (state, None), weight_ih, weight_hh, bias_ih, bias_hh, lengths, reverse)
     return y, h
 
 
@@ -166,23 +165,29 @@ def lstm(
     >>> y.shape, h.shape, c.shape
     ((2, 5, 4), (2, 4), (2, 4))
     """
-    h, c = _pair("lstm", state)
-    y, h, c = _layer("lstm", x, (h, c), weight_ih, weight_hh, bias_ih, bias_hh, lengths, reverse)
+    y, h, c = _layer("lstm", x, pair("lstm", state), weight_ih, weight_hh, bias_ih, bias_hh, lengths, reverse)
     return y, (h, c)
 
 
-# ---- kernels and their way back ------------------------------------------------------------------------------------
+# ---- checks, also those of layers ------------------------------------------------------------------------------------
+
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
-def _pair(op: str, state: Any) -> tuple[Any, Any]:
+def checked_nonlinearity(name: str, nonlinearity: str) -> str:
+    """Return the activation of a simple recurrent layer; ValueError for others."""
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"{name}: argument 'nonlinearity': expected 'tanh' or 'relu', got {nonlinearity!r}")
+    return nonlinearity
+
+
+def pair(name: str, state: Any) -> tuple[Any, Any]:
+    """Return h and c of a state, None for None; TypeError for what is no pair."""
     if state is None:
         return None, None
     if not isinstance(state, (tuple, list)) or len(state) != 2:
-        raise TypeError(f"{op}: argument 'state': expected None or a pair (h, c), got {type(state).__name__}")
+        raise TypeError(f"{name}: argument 'state': expected None or a pair (h, c), got {type(state).__name__}")
     return state[0], state[1]
-
-
-_GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
 def _check_weights(op: str, gates: int, weight_ih: Any, weight_hh: Any) -> None:
@@ -208,6 +213,9 @@ def _checked_lengths(op: str, lengths: Any, x: Any) -> Any:
     return given.astype(np.int64)
 
 
+# ---- kernels and their way back ------------------------------------------------------------------------------------
+
+
 def _layer(
     cell: str,
     x: Any,
@@ -221,7 +229,7 @@ def _layer(
 ) -> tuple[Any, Any, Any]:
     op = cell.partition("_")[0]
     check_rank(op, "x", x, "(N, T, C)")
-    _check_weights(op, _GATES[op], weight_ih, weight_hh)
+    _check_weights(op, GATES[op], weight_ih, weight_hh)
     lengths = _checked_lengths(op, lengths, x)
     inputs = linear(_swap(x), weight_ih, bias_ih)
     if not _C.tracks(inputs, weight_hh, bias_hh, *state):

@@ -44,41 +44,40 @@ def _fused_name(first: Module, second: Module) -> str | None:
     return name
 
 
-def _pools_before(pair: list[Module]) -> bool:
+def _pools_before(modules: list[Module], i: int) -> bool:
     """Whether a relu and a max pooling come next: the other way round they are the same, of fewer pixels."""
-    if [type(module) for module in pair] != [activation.ReLU, MaxPool2d]:
+    if i + 1 >= len(modules) or type(modules[i]) is not activation.ReLU or type(modules[i + 1]) is not MaxPool2d:
         return False
-    return not (pair[0]._hooks or pair[1]._hooks)
+    return not (modules[i]._hooks or modules[i + 1]._hooks)
 
 
 def run_all(modules: list[Module], x: Any) -> Any:
     """Apply the modules in order."""
     i = 0
     while i < len(modules):
-        module, after = modules[i], modules[i + 1 : i + 3]
-        if _pools_before(modules[i : i + 2]):
-            x = _run_fused(after[0], module, x, "relu")
-            i += 2
-            continue
+        module, after = modules[i], modules[i + 1] if i + 1 < len(modules) else None
+        fused = None
+        if after is not None and _pools_before(modules, i):
+            module, after, fused = after, module, "relu"
         # A normalisation reads its result again for the gradient of a relu; the others do not know theirs.
-        free = type(module) in ADDING and _pools_before(after)
-        fused = _fused_name(module, after[0]) if after and not free else None
-        if fused is None:
+        elif after is not None and not (type(module) in ADDING and _pools_before(modules, i + 1)):
+            fused = _fused_name(module, after)
+        if fused is None or after is None:
             x = module(x)
             i += 1
         else:
-            x = _run_fused(module, after[0], x, fused)
+            x = run_fused(module, after, x, fused)
             i += 2
     return x
 
 
-def _run_fused(module: Any, other: Module, x: Any, fused: str) -> Any:
-    """Apply a module and the activation of the other one in one kernel."""
+def run_fused(module: Any, other: Module, x: Any, *options: Any) -> Any:
+    """Apply a module and what the other one would do in one kernel."""
     if compiling._modes is not None:
         compiling.note_mode(module, module._mode())
         compiling.note_mode(other, other._mode())
     try:
-        return module.run_with(x, fused)
+        return module.run_with(x, *options)
     except Exception as error:
         locate(error, module)
         raise

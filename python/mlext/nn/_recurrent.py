@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mlext.functional.recurrent import GATES
 from mlext.nn.module import Module
 from mlext.tensor import Parameter
-
-_GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
 def add_weights(layer: Module, kind: str, sizes: tuple[int, int], suffix: str, bias: bool, options: Any) -> None:
     """Give a layer the weights of one direction, uniform in ``[-1/sqrt(H), 1/sqrt(H))``, under PyTorch's names."""
     (inputs, units), (dtype, rng) = sizes, options
-    bound, rows = 1 / math.sqrt(units), _GATES[kind] * units
+    bound, rows = 1 / math.sqrt(units), GATES[kind] * units
     shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (rows, units)}
     if bias:
         shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
@@ -28,10 +27,3 @@ def add_weights(layer: Module, kind: str, sizes: tuple[int, int], suffix: str, b
 def weights_of(layer: Any, suffix: str) -> list[Any]:
     """Return those weights, as functions take them."""
     return [getattr(layer, name + suffix) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-
-
-def checked_nonlinearity(name: str, nonlinearity: str) -> str:
-    """Return an activation of a simple recurrent layer; ValueError for others."""
-    if nonlinearity not in ("tanh", "relu"):
-        raise ValueError(f"{name}: argument 'nonlinearity': expected 'tanh' or 'relu', got {nonlinearity!r}")
-    return nonlinearity

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from mlext import compiling
-from mlext.nn._door import locate
-from mlext.nn._fusing import ADDING, run_all
+from mlext.nn._fusing import ADDING, run_all, run_fused
 from mlext.nn.module import Module
 
 C = TypeVar("C", bound="_List")
@@ -159,15 +157,7 @@ class Sequential(_List):
     def run_adding(self, x: Any, activation: str | None, residual: Any) -> Any:
         """Apply the modules, the last one of which adds a residual and applies an activation."""
         modules = list(self._items.values())
-        if compiling._modes is not None:
-            compiling.note_mode(self, self._mode())
-            compiling.note_mode(modules[-1], modules[-1]._mode())
-        x = run_all(modules[:-1], x)
-        try:
-            return modules[-1].run_with(x, activation, residual)  # type: ignore[attr-defined]
-        except Exception as error:
-            locate(error, modules[-1])
-            raise
+        return run_fused(modules[-1], self, run_all(modules[:-1], x), activation, residual)
 
 
 class ModuleList(_List):

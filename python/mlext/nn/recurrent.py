@@ -7,8 +7,9 @@ from typing import Any
 from mlext import dtypes
 from mlext import functional as F
 from mlext.functional.random import check_probability
+from mlext.functional.recurrent import checked_nonlinearity, pair
 from mlext.nn._door import positive_int
-from mlext.nn._recurrent import add_weights, checked_nonlinearity, weights_of
+from mlext.nn._recurrent import add_weights, weights_of
 from mlext.nn.module import Module
 from mlext.random import Generator, Rng, resolve
 
@@ -58,7 +59,11 @@ class _Recurrent(Module):
             results = []
             for suffix in self._suffixes(i):
                 y, last = self._run(
-                    x, firsts[len(lasts)], *weights_of(self, suffix), lengths=lengths, reverse=suffix.endswith("e")
+                    x,
+                    firsts[len(lasts)],
+                    *weights_of(self, suffix),
+                    lengths=lengths,
+                    reverse=suffix.endswith("_reverse"),
                 )
                 results.append(y)
                 lasts.append(last)
@@ -68,19 +73,15 @@ class _Recurrent(Module):
     def _run(self, *args: Any, **options: Any) -> Any:
         return getattr(F, self._kind)(*args, **options)
 
-    def _check_states(self, state: Any) -> None:
-        count = self.num_layers * self._directions()
-        if getattr(state, "ndim", 0) != 3 or state.shape[0] != count:
-            got = getattr(state, "shape", type(state).__name__)
-            expected = f"shape ({count}, N, {self.hidden_size})"
-            raise ValueError(f"{type(self).__name__}: argument 'state': expected {expected}, got {got}")
-
     def _split(self, state: Any) -> list[Any]:
         """The first state of each layer and direction."""
         count = self.num_layers * self._directions()
         if state is None:
             return [None] * count
-        self._check_states(state)
+        if getattr(state, "ndim", 0) != 3 or state.shape[0] != count:
+            got = getattr(state, "shape", type(state).__name__)
+            expected = f"shape ({count}, N, {self.hidden_size})"
+            raise ValueError(f"{type(self).__name__}: argument 'state': expected {expected}, got {got}")
         return [state[i] for i in range(count)]
 
     def _joined(self, lasts: list[Any]) -> Any:
@@ -209,11 +210,7 @@ class LSTM(_Recurrent):
     _kind = "lstm"
 
     def _split(self, state: Any) -> list[Any]:
-        if state is None:
-            return super()._split(None)
-        if not isinstance(state, (tuple, list)) or len(state) != 2:
-            raise TypeError(f"LSTM: argument 'state': expected None or a pair (h, c), got {type(state).__name__}")
-        return list(zip(*(super(LSTM, self)._split(part) for part in state), strict=True))
+        return list(zip(*(super(LSTM, self)._split(part) for part in pair("LSTM", state)), strict=True))
 
     def _joined(self, lasts: list[Any]) -> Any:
         return tuple(F.stack(list(part)) for part in zip(*lasts, strict=True))

@@ -6,8 +6,9 @@ from typing import Any
 
 from mlext import dtypes
 from mlext import functional as F
+from mlext.functional.recurrent import checked_nonlinearity
 from mlext.nn._door import positive_int
-from mlext.nn._recurrent import add_weights, checked_nonlinearity, weights_of
+from mlext.nn._recurrent import add_weights, weights_of
 from mlext.nn.module import Module
 from mlext.random import Rng, resolve
 
