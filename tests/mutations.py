@@ -174,8 +174,10 @@ MUTATIONS = [
     # Recurrence: backwards begins at the end of the longest; a state is not left where its sequence ends; the gradient
     # by way of z is lost; the shortest sequences come first.
     ("csrc/kernels/rnn/walk.h", "length - 1 - s", "steps - 1 - s", "test_rnn.py"),
-    ("csrc/kernels/rnn/rnn.cpp", "order.length[n] == s + 1", "layer.steps == s + 1", "test_rnn.py"),
-    ("csrc/kernels/rnn/gradient.cpp", "layer.cell == Cell::gru;", "false;", "test_rnn.py"),
+    ("csrc/kernels/rnn/rnn.cpp", "== s + at + 1", "== s + steps", "test_rnn.py"),
+    ("csrc/kernels/rnn/rnn.cpp", "chunk.rows * width;", "chunk.active * width;", "test_rnn.py"),
+    ("csrc/kernels/rnn/gates.h", "max(V(-87.0f), min(V(87.0f), x))", "x", "test_rnn.py"),
+    ("csrc/kernels/rnn/gradient.cpp", "layer_.cell == Cell::gru,", "false,", "test_rnn.py"),
     ("csrc/kernels/rnn/walk.h", "length[a] > length[b]", "length[a] < length[b]", "test_rnn.py"),
     # Pooling: every pixel that has the value gets the gradient; padding counts though it should not.
     ("csrc/kernels/pool/pool.simd.cpp", "left = select(takes, V::zero(), left);", "", "test_pool.py"),

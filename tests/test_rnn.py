@@ -89,6 +89,39 @@ def test_gradients_are_those_of_differences(
         assert abs((high - low) / 2e-6 - slope) <= 1e-6 * max(1.0, abs(slope)), i
 
 
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize(
+    "options", [{}, {"reverse": True}, {"lengths": LENGTHS}, {"lengths": LENGTHS, "reverse": True}]
+)
+@pytest.mark.parametrize("used", ["y", "h", "yhc"])
+def test_checkpoints_change_no_result(kind: str, options: dict[str, Any], used: str) -> None:
+    values = draw(np.random.default_rng(13), kind, (4, 6, 3, 9), "float64")
+    made = []
+    for checkpoint in (None, 1, 4, 6, 100):
+        tensors = [ml.tensor(v, requires_grad=i != 5) for i, v in enumerate(values)]
+        out = call(kind, tensors, checkpoint=checkpoint, **options)
+        sum(F.sum(F.sin(v) * (i + 1.0)) for i, v in enumerate(out) if "yhc"[i] in used).backward()
+        made.append((out, [t.grad for t in tensors if t.grad is not None]))
+    for out, grads in made[1:]:
+        for a, b in zip(out, made[0][0], strict=True):
+            np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+        for a, b in zip(grads, made[0][1], strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12, atol=1e-13)
+
+
+def test_ten_thousand_steps_in_the_memory_of_a_hundred() -> None:
+    layer = ml.nn.LSTM(4, 64, checkpoint=100, rng=0)
+    x = np.random.default_rng(14).standard_normal((2, 10_000, 4)).astype(np.float32)
+    gates = 10_000 * 2 * 64 * 4 * 4
+    peaks = []
+    for checkpoint in (100, None):
+        layer.checkpoint, before = checkpoint, ml.memory_stats()["in_use"]
+        _C.reset_peak_memory()
+        F.sum(layer(x)[0]).backward()
+        peaks.append(ml.memory_stats()["peak"] - before)
+    assert peaks[0] < 0.7 * gates < 2.5 * gates < peaks[1]
+
+
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
 @pytest.mark.parametrize(("layers", "both", "bias"), [(1, False, True), (3, False, False), (2, True, True)])
 def test_layers_equal_torch(kind: str, layers: int, both: bool, bias: bool) -> None:
@@ -212,15 +245,34 @@ def test_bits_do_not_depend_on_threads_nor_on_other_sequences(level: str, thread
 def test_nothing_outside_the_arguments_is_touched(level: str, pages: list[GuardedPage]) -> None:
     for kind, gates in GATES.items():
         rng = np.random.default_rng(9)
-        x = rng.standard_normal((3, 2, gates * 9)).astype(np.float32)  # steps first
-        weight, h = (rng.standard_normal(s).astype(np.float32) for s in ((gates * 9, 9), (2, 9)))
+        shapes = [(2, 3, 5), (gates * 9, 5), (gates * 9, 9), (gates * 9,), (2, 9)]
+        x, *weights, bias, h = (rng.standard_normal(s).astype(np.float32) for s in shapes)
         cell = "rnn_tanh" if kind == "rnn" else kind
-        expected = _C.recurrent(cell, x, weight, None, h, h, None, False, False)
-        got = _C.recurrent(
-            cell, pages[0].end(x), pages[1].end(weight), None, pages[2].end(h), pages[3].end(h), None, False, False
-        )
+        expected = _C.recurrent(cell, x, *weights, bias, bias, h, h, None, False, True)
+        x, bias, h = (page.end(v) for page, v in zip(pages, (x, bias, h), strict=False))
+        got = _C.recurrent(cell, x, pages[3].end(weights[0]), weights[1], bias, bias, h, h, None, False, True)
         for a, b in zip(got, expected, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_gates_are_as_good_as_stated(level: str) -> None:
+    one, zero = np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)
+    x = np.linspace(-10, 10, 100001, dtype=np.float32).reshape(-1, 1, 1)
+    wide = x[:, 0].astype(np.float64)
+    right = np.tanh(wide)
+    got = F.rnn(x, None, one, zero)[1]
+    assert (np.abs(got) <= 1).all()
+    np.testing.assert_allclose(got, right, rtol=4.8e-7, atol=0)
+    weight, bias = (np.array(v, np.float32) for v in ([[0], [1], [0], [0]], [-87, 0, 0, 0]))
+    _, c = F.lstm(x, (np.zeros_like(x[:, 0]), np.ones_like(x[:, 0])), weight, np.zeros_like(weight), bias)[1]
+    np.testing.assert_allclose(c, 1 / (1 + np.exp(-wide)), rtol=4.8e-7 if level != "portable" else 8e-7, atol=0)
+    for value, of_tanh, of_sigmoid in ((np.inf, 1, 1), (-np.inf, -1, 0), (np.nan, np.nan, np.nan), (-0.0, -0.0, 0.5)):
+        limit = np.full((1, 1, 1), value, np.float32)
+        np.testing.assert_allclose(F.rnn(limit, None, one, zero)[1][0, 0], of_tanh, rtol=4.8e-7)
+        weights = np.full((3, 1), value, np.float32)  # z alone: h = z for h_0 = 1 and n = 0
+        weights[[0, 2]] = 0
+        z = F.gru(one[None], one, weights, np.zeros_like(weights))[1]
+        np.testing.assert_allclose(z[0, 0], of_sigmoid, rtol=4.8e-7, atol=1e-37)
 
 
 def test_padding_is_not_read() -> None:
@@ -270,7 +322,7 @@ H = np.ones((2, 4), np.float32)
     [
         ({"x": X[0]}, ValueError, r"'x': expected 3 dimensions \(N, T, C\), got shape \(5, 3\)"),
         ({"x": X[:, :0]}, ValueError, "'x': expected at least one step"),
-        ({"weight_ih": W[:12]}, ValueError, "'weight_ih': expected 16 rows, as weight_hh has, got 12"),
+        ({"weight_ih": W[:12]}, ValueError, r"'weight_ih': expected 16 rows, as weight_hh has, got 12"),
         ({"weight_hh": R[:12]}, ValueError, r"'weight_hh': expected shape \(4 H, H\)"),
         ({"weight_hh": R.astype(np.float64)}, TypeError, "'weight_hh': expected float32"),
         ({"bias_hh": B[:4]}, ValueError, r"'bias_hh': expected shape \(16,\)"),
@@ -281,6 +333,8 @@ H = np.ones((2, 4), np.float32)
         ({"lengths": [0, 5]}, ValueError, "'lengths': expected lengths from 1 to 5, those of x, got 0"),
         ({"lengths": [5]}, ValueError, r"'lengths': expected shape \(2,\)"),
         ({"lengths": [1.5, 2.0]}, TypeError, "'lengths': expected integers, got float64"),
+        ({"checkpoint": 0}, ValueError, "'checkpoint': expected at least one step, got 0"),
+        ({"checkpoint": 2.0}, TypeError, "'checkpoint': expected None or a number of steps, got 2.0"),
     ],
 )
 def test_errors(change: dict[str, Any], error: type[Exception], text: str) -> None:

@@ -17,6 +17,7 @@
 //   fma(a, b, c)              a * b + c, with one rounding where kFma<T>, else with two
 //   min(a, b)  max(a, b)      a < b ? a : b and a > b ? a : b, so b where either is NaN
 //   min_nan  max_nan          the same, but NaN where either is NaN
+//   reciprocal(x)             1 / x to 1 ulp for 1 <= |x| <= 2^126; NaN stays NaN
 //   abs  sqrt  round (to nearest even)  floor  copysign(magnitude, sign)
 //   scale(x, n)               x * 2^n rounded once, for integral |n| <= 160 (double: 1100) and
 //                             2^-20 <= |x| <= 2^20, or any x where n = 0
@@ -175,6 +176,7 @@ struct Vec {
   friend MLEXT_INLINE Vec min_nan(Vec a, Vec b) { return select(is_nan(a), a, min(a, b)); }
   friend MLEXT_INLINE Vec max_nan(Vec a, Vec b) { return select(is_nan(a), a, max(a, b)); }
   friend MLEXT_INLINE Vec sqrt(Vec a) { return I::sqrt(a.v); }
+  friend MLEXT_INLINE Vec reciprocal(Vec a) { return I::reciprocal(a.v); }
   friend MLEXT_INLINE Vec round(Vec a) { return I::round(a.v); }
   friend MLEXT_INLINE Vec floor(Vec a) { return I::floor(a.v); }
   friend MLEXT_INLINE Vec scale(Vec a, Vec n) { return I::scale(a.v, n.v); }

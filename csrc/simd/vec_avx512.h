@@ -78,6 +78,11 @@ struct Isa<float> : Portable<float, 64> {
   static MLEXT_INLINE Native min(Native a, Native b) { return _mm512_min_ps(a, b); }
   static MLEXT_INLINE Native max(Native a, Native b) { return _mm512_max_ps(a, b); }
   static MLEXT_INLINE Native sqrt(Native a) { return _mm512_sqrt_ps(a); }
+  // An estimate of 14 bits and a Newton step: 4 operations, where a division holds its port for 10 cycles.
+  static MLEXT_INLINE Native reciprocal(Native a) {
+    const Native r = _mm512_rcp14_ps(a);
+    return fma(r, _mm512_fnmadd_ps(a, r, broadcast(1.0f)), r);
+  }
   static MLEXT_INLINE Native round(Native a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT); }
   static MLEXT_INLINE Native floor(Native a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF); }
   static MLEXT_INLINE Native scale(Native a, Native n) { return _mm512_scalef_ps(a, n); }

@@ -215,6 +215,7 @@ struct Portable {
     for (index i = 0; i < N; ++i) a[i] = sqrt1(a[i]);
     return a;
   }
+  static MLEXT_INLINE Native reciprocal(Native a) { return broadcast(T(1)) / a; }
   // |a| + 2^mantissa drops the fraction by the adder's own rounding; from there on every number is
   // integral already (and NaN fails the comparison, so it stays).
   static MLEXT_INLINE Native round(Native a) {

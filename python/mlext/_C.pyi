@@ -511,8 +511,10 @@ def random_uniform(state: Any, shape: Any = ..., low: Any = ..., high: Any = ...
 def recurrent(
     cell: Any,
     x: Any = ...,
-    weight: Any = ...,
-    bias: Any = ...,
+    weight_ih: Any = ...,
+    weight_hh: Any = ...,
+    bias_ih: Any = ...,
+    bias_hh: Any = ...,
     h: Any = ...,
     c: Any = ...,
     lengths: Any = ...,

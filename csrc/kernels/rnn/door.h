@@ -18,23 +18,26 @@ inline void check_lengths(const char* op, const Array& lengths, index sequences)
   require_shape(op, "lengths", lengths, {sequences}, " (one per sequence)");
 }
 
-inline void check_layer(const char* op, const Array& x, const Array& weight, const Array* bias, const Array* lengths,
-                        Cell cell) {
+inline void check_layer(const char* op, const Array& x, const RecurrentWeights& w, const Array* lengths, Cell cell) {
   require_floating(op, "x", x);
-  if (x.rank() != 3) refuse(op, "x", "3 dimensions (T, N, G H)", "shape ", x.shape);
-  require_same_dtype(op, "weight_hh", weight, "x", x);
+  if (x.rank() != 3) refuse(op, "x", "3 dimensions (N, T, C)", "shape ", x.shape);
   const index gates = gates_of(cell);
-  if (weight.rank() != 2 || weight.shape[1] < 1 || weight.shape[0] != gates * weight.shape[1])
-    refuse(op, "weight_hh", text("shape (", gates > 1 ? text(gates, " H") : text("H"), ", H) with at least one unit"),
-           weight.shape);
-  if (x.shape[2] != weight.shape[0])
-    refuse(op, "weight_ih", text(weight.shape[0], " rows, as weight_hh has"), x.shape[2]);
-  if (x.shape[0] < 1) refuse(op, "x", "at least one step", "shape ", x.shape);
-  if (bias != nullptr) {
-    require_same_dtype(op, "bias_hh", *bias, "x", x);
-    require_shape(op, "bias_hh", *bias, {weight.shape[0]}, " (one per row of weight_hh)");
-  }
-  if (lengths != nullptr) check_lengths(op, *lengths, x.shape[1]);
+  const std::string rows = gates > 1 ? text(gates, " H") : "H";
+  require_same_dtype(op, "weight_hh", *w.hh, "x", x);
+  if (w.hh->rank() != 2 || w.hh->shape[1] < 1 || w.hh->shape[0] != gates * w.hh->shape[1])
+    refuse(op, "weight_hh", text("shape (", rows, ", H) with at least one unit"), w.hh->shape);
+  require_same_dtype(op, "weight_ih", *w.ih, "x", x);
+  require_shape(op, "weight_ih", *w.ih, {w.hh->shape[0], x.shape[2]},
+                " (rows as weight_hh has, columns as x has channels)");
+  if (x.shape[1] < 1) refuse(op, "x", "at least one step", "shape ", x.shape);
+  const auto check_bias = [&](const char* name, const Array* bias) {
+    if (bias == nullptr) return;
+    require_same_dtype(op, name, *bias, "x", x);
+    require_shape(op, name, *bias, {w.hh->shape[0]}, " (one per row of weight_hh)");
+  };
+  check_bias("bias_ih", w.bias_ih);
+  check_bias("bias_hh", w.bias_hh);
+  if (lengths != nullptr) check_lengths(op, *lengths, x.shape[0]);
 }
 
 inline void check_state(const char* op, const char* name, const Array* state, const Array& x, const Dims& shape) {
@@ -61,8 +64,7 @@ inline void narrow(std::initializer_list<Array*> results, DType dtype) {
   }
 }
 
-inline Layer layer_of(const RecurrentOptions& options, const Dims& y, const Array& weight, const Array& bias,
-                      const Array* lengths) {
+inline Layer layer_of(const RecurrentOptions& options, const Dims& y, const Array& weight, const Array* lengths) {
   return {weight.device,
           weight.dtype,
           options.cell,
@@ -70,9 +72,7 @@ inline Layer layer_of(const RecurrentOptions& options, const Dims& y, const Arra
           y[1],
           y[0],
           y[2],
-          weight.data,
-          bias.data,
-          pack_home(weight),
+          {weight.data, pack_home(weight)},
           lengths != nullptr ? lengths->ptr<std::int64_t>() : nullptr};
 }
 

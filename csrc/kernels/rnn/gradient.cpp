@@ -21,73 +21,72 @@ struct Backward {
 };
 
 template <class T>
-struct BackwardWalk {
-  const Layer& layer;
-  const Backward& b;
-  const RecurrentTypeKernels<T>& kernels;
-  const Weight<T>& weight;
-  const Order& order;
+class BackwardWalk {
+ public:
+  BackwardWalk(const GemmTypeKernels<T>& gemm, const RecurrentTypeKernels<T>& kernels, const Layer& layer,
+               const Order& order, const Backward& b)
+      : kernels_(kernels),
+        layer_(layer),
+        order_(order),
+        b_(b),
+        weight_(Weight<T>{gemm, layer.gates() * layer.units, layer.units, 1, layer.units, 1}.pack(
+            layer.dtype, layer.weight, kSlotPanels)) {}
 
-  static Weight<T> weight_of(const GemmTypeKernels<T>& gemm, const Layer& layer) {
-    return {gemm, layer.gates() * layer.units, layer.units, 1, layer.units, 1};
-  }
-
-  // Sequences first to last of the order.
+  // Sequences first to last of the order_.
   void run(index first, index count) const {
-    const index row = state_row(weight.kernels, layer.units), wide = state_row(weight.kernels, weight.k);
+    const index row = state_row(weight_.kernels, layer_.units), wide = state_row(weight_.kernels, weight_.k);
     T* gh = scratch<T>(kSlotState, 2 * count * row);
     T* gc = gh + count * row;
     T* factors = scratch<T>(kSlotFactors, count * wide);
     for (index i = 0; i < count; ++i) {
-      load_state(gh + i * row, b.gh_last, order.sequence[first + i], layer.units);
-      load_state(gc + i * row, b.gc_last, order.sequence[first + i], layer.units);
+      load_state(gh + i * row, b_.gh_last, order_.sequence[first + i], layer_.units);
+      load_state(gc + i * row, b_.gc_last, order_.sequence[first + i], layer_.units);
     }
     index active = 0;
-    for (index s = order.length[order.sequence[first]] - 1; s >= 0; --s) {
-      while (active < count && order.length[order.sequence[first + active]] > s) ++active;
+    for (index s = order_.length[order_.sequence[first]] - 1; s >= 0; --s) {
+      while (active < count && order_.length[order_.sequence[first + active]] > s) ++active;
       poll_interrupt();
       for (index i = 0; i < active; ++i)
-        step(order.sequence[first + i], s, gh + i * row, gc + i * row, factors + i * wide);
-      for (index panel = 0; panel < weight.panels.count; ++panel) multiply(panel, factors, wide, active, gh, row);
+        step(order_.sequence[first + i], s, gh + i * row, gc + i * row, factors + i * wide);
+      for (index panel = 0; panel < weight_.panels.count; ++panel) {
+        weight_.multiply(panel, 0, nullptr, layer_.cell == Cell::gru, {factors, wide},
+                         {gh + weight_.column(panel), row}, active);
+      }
     }
     for (index i = 0; i < count; ++i) {
-      const index n = order.sequence[first + i];
-      std::copy_n(gh + i * row, layer.units, static_cast<T*>(b.gh) + n * layer.units);
-      if (b.gc != nullptr) std::copy_n(gc + i * row, layer.units, static_cast<T*>(b.gc) + n * layer.units);
-      clear_rest<T>(layer, n, order.length[n], weight.k, b.gx);
-      if (b.gsums != nullptr) clear_rest<T>(layer, n, order.length[n], weight.k, b.gsums);
+      const index n = order_.sequence[first + i];
+      std::copy_n(gh + i * row, layer_.units, static_cast<T*>(b_.gh) + n * layer_.units);
+      if (b_.gc != nullptr) std::copy_n(gc + i * row, layer_.units, static_cast<T*>(b_.gc) + n * layer_.units);
+      clear_rest<T>(layer_, n, order_.length[n], weight_.k, b_.gx);
+      if (b_.gsums != nullptr) clear_rest<T>(layer_, n, order_.length[n], weight_.k, b_.gsums);
     }
   }
 
  private:
-  void multiply(index panel, const T* factors, index wide, index active, T* gh, index row) const {
-    gemm_detail::PanelProduct<T> product = weight.product(panel, 0, active);
-    product.tile.a = factors;
-    product.tile.a_row = wide;
-    product.tile.in = product.tile.out = gh + weight.column(panel);
-    product.tile.in_row = product.tile.out_row = row;
-    product.tile.beta = layer.cell == Cell::gru;
-    gemm_detail::multiply_panel(weight.kernels, product);
-  }
-
   void step(index n, index s, T* gh, T* gc, T* factor) const {
-    const index t = layer.step(order.length[n], s);
-    const index one = layer.place(n, t, layer.units), all = layer.place(n, t, weight.k);
+    const index t = layer_.step(order_.length[n], s);
+    const index one = layer_.place(n, t, layer_.units), all = layer_.place(n, t, weight_.k);
     const auto of = [](const void* p, index at) { return p != nullptr ? static_cast<const T*>(p) + at : nullptr; };
     StepGradientArgs<T> args{};
-    args.units = args.gate_step = layer.units;
-    args.gy = of(b.gy, one);
-    args.y = of(b.y, one);
-    args.gates = of(b.gates, all);
-    args.before = of(b.before, one);
-    args.extra = of(b.extra, one);
+    args.units = args.gate_step = layer_.units;
+    args.gy = of(b_.gy, one);
+    args.y = of(b_.y, one);
+    args.gates = of(b_.gates, all);
+    args.before = of(b_.before, one);
+    args.extra = of(b_.extra, one);
     args.gh = gh;
     args.gc = gc;
-    args.gx = static_cast<T*>(b.gx) + all;
-    args.gsums = b.gsums != nullptr ? static_cast<T*>(b.gsums) + all : nullptr;
+    args.gx = static_cast<T*>(b_.gx) + all;
+    args.gsums = b_.gsums != nullptr ? static_cast<T*>(b_.gsums) + all : nullptr;
     args.factor = factor;
-    kernels.gradient[static_cast<int>(layer.cell)](args);
+    kernels_.gradient[static_cast<int>(layer_.cell)](args);
   }
+
+  const RecurrentTypeKernels<T>& kernels_;
+  const Layer& layer_;
+  const Order& order_;
+  const Backward& b_;
+  const Weight<T> weight_;
 };
 
 }  // namespace
@@ -128,7 +127,7 @@ RecurrentGradients recurrent_gradient(const char* op, const Array* gy, const Arr
   if (last.count() > 0) {
     const Array of_y = prepared(gy, dtype), of_h = prepared(gh, dtype), of_c = prepared(gc, dtype),
                 w = dense(weight, dtype), y = dense(left.y, dtype);
-    const Layer layer = layer_of(options, shape, w, Array(), lengths);
+    const Layer layer = layer_of(options, shape, w, lengths);
     const Backward b{of_y.data,       of_h.data,  of_c.data,     y.data,     left.gates.data, left.before.data,
                      left.extra.data, out.x.data, out.sums.data, out.h.data, out.c.data};
     launch(op, {layer.flops(), static_cast<double>(left.gates.nbytes() + w.nbytes() + out.x.nbytes())},

@@ -8,18 +8,21 @@ namespace mlext {
 
 constexpr index gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
 
-// What a layer leaves. For a gradient, and only then: `gates`, which are written over x if it is dense and no half type, (but of
-// rnn), `before`, h_{t-1}, and `extra`, c_{t-1} (lstm) or R h_{t-1} + b of n (gru), (T, N, H) each.
+// What a layer leaves. For a gradient, and only then: `gates` (T, N, G H), all but of rnn; `before`, h_{t-1}, and `extra`, c_{t-1}
+// (lstm) or R h_{t-1} + b of n (gru), (T, N, H) each.
 struct Recurrence {
   Array y, h, c;  // of all steps; of the last one, c of lstm alone
   Array gates, before, extra;
+};
+struct RecurrentWeights {
+  const Array *ih, *hh, *bias_ih, *bias_hh;  // a bias may be null
 };
 struct RecurrentOptions {
   Cell cell;
   bool reverse, saves;
 };
-Recurrence recurrent(const char* op, const Array& x, const Array& weight, const Array* bias, const Array* h,
-                     const Array* c, const Array* lengths, const RecurrentOptions& options);
+Recurrence recurrent(const char* op, const Array& x, const RecurrentWeights& weights, const Array* h, const Array* c,
+                     const Array* lengths, const RecurrentOptions& options);
 
 // From the gradients of y, h and c, each may be null, and what the layer left: y (rnn), gates and extra (lstm, gru), before (gru).
 struct RecurrentGradients {

@@ -23,11 +23,12 @@ Array or_nothing(const Array& a, DType dtype) { return a.buffer ? a : Array::emp
 
 using Six = std::tuple<Array, Array, Array, Array, Array, Array>;
 
-Six recurrent_door(std::string_view cell, const Array& x, const Array& weight, const Array* bias, const Array* h,
-                   const Array* c, const Array* lengths, bool reverse, bool saves) {
+Six recurrent_door(std::string_view cell, const Array& x, const Array& weight_ih, const Array& weight_hh,
+                   const Array* bias_ih, const Array* bias_hh, const Array* h, const Array* c, const Array* lengths,
+                   bool reverse, bool saves) {
   const int i = cell_of(cell);
-  const Recurrence r =
-      recurrent(kLayerNames[i], x, weight, bias, h, c, lengths, {static_cast<Cell>(i), reverse, saves});
+  const Recurrence r = recurrent(kLayerNames[i], x, {&weight_ih, &weight_hh, bias_ih, bias_hh}, h, c, lengths,
+                                 {static_cast<Cell>(i), reverse, saves});
   const auto some = [&](const Array& a) { return or_nothing(a, x.dtype); };
   return {r.y, r.h, some(r.c), some(r.gates), some(r.before), some(r.extra)};
 }
@@ -51,8 +52,10 @@ std::tuple<Array, Array, Array, Array> recurrent_gradient_door(std::string_view 
 }  // namespace
 
 void bind_rnn(py::module_& m) {
-  door<&recurrent_door>(m, "recurrent", {"cell", "x", "weight", "bias", "h", "c", "lengths", "reverse", "saves"},
-                        "(y, h, c, gates, before, extra) of a layer in one direction; with saves x is overwritten.");
+  door<&recurrent_door>(
+      m, "recurrent",
+      {"cell", "x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "h", "c", "lengths", "reverse", "saves"},
+      "(y, h, c, gates, before, extra) of a layer in one direction.");
   door<&recurrent_gradient_door>(
       m, "recurrent_gradient",
       {"cell", "gy", "gh", "gc", "y", "gates", "before", "extra", "weight", "lengths", "reverse"},

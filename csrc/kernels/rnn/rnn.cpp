@@ -17,130 +17,210 @@ namespace {
 
 // Memory of a call.
 struct Forward {
-  void* x;
-  const void *h_first, *c_first;
-  void *y, *h, *c, *before, *extra;
-  bool saves;
+  Matrix input;  // the weight of x
+  const void *x, *bias_ih, *bias_hh, *h_first, *c_first;
+  index channels, x_sequence, x_step;
+  void *y, *h, *c, *gates, *before, *extra;
 };
 
-template <class T>
-struct ForwardWalk {
-  const Layer& layer;
-  const Forward& f;
-  const RecurrentTypeKernels<T>& kernels;
-  const Weight<T>& weight;
-  const Order& order;
+// Rows of x that are multiplied at a time, those of several steps: enough for whole tiles, few enough for their sums to stay in
+// L2, where a product of all steps writes gates to memory that the steps read back (64 sequences, 64 units: a fifth of the time).
+constexpr index kBlockRows = 64;
 
-  static Weight<T> weight_of(const GemmTypeKernels<T>& gemm, const Layer& layer) {
-    return {gemm, layer.units, layer.units, layer.gates(), 1, layer.units};
-  }
+template <class T>
+class ForwardWalk {
+ public:
+  ForwardWalk(const GemmTypeKernels<T>& gemm, const RecurrentTypeKernels<T>& kernels, const Layer& layer,
+              const Order& order, const Forward& f)
+      : kernels_(kernels),
+        layer_(layer),
+        order_(order),
+        f_(f),
+        input_(Weight<T>{gemm, f.channels, layer.units, layer.gates(), 1, f.channels}.pack(layer.dtype, f.input,
+                                                                                           kSlotInput)),
+        recurrent_(Weight<T>{gemm, layer.units, layer.units, layer.gates(), 1, layer.units}.pack(
+            layer.dtype, layer.weight, kSlotPanels)) {}
 
   // Sequences first to last of the order.
   void run(index first, index count) const {
-    const index row = state_row(weight.kernels, layer.units), width = weight.width(0), gates = layer.gates();
-    T* state = scratch<T>(kSlotState, 3 * count * row);
-    T* sums = scratch<T>(kSlotFactors, gates * count * width);
-    T *h = state, *next = h + count * row, *c = next + count * row;
+    Chunk chunk(*this, first, count);
     for (index i = 0; i < count; ++i) {
-      load_state(h + i * row, f.h_first, order.sequence[first + i], layer.units);
-      if (layer.cell == Cell::lstm) load_state(c + i * row, f.c_first, order.sequence[first + i], layer.units);
-      if (order.length[order.sequence[first + i]] == 0) leave(order.sequence[first + i], h + i * row, c + i * row);
+      const index n = sequence(first + i);
+      load_state(chunk.h + i * chunk.row, f_.h_first, n, layer_.units);
+      if (layer_.cell == Cell::lstm) load_state(chunk.c + i * chunk.row, f_.c_first, n, layer_.units);
+      if (order_.length[n] == 0) leave(chunk, i);
     }
-    index active = count;
-    for (index s = 0;; ++s) {
-      while (active > 0 && order.length[order.sequence[first + active - 1]] <= s) --active;
-      if (active == 0) break;
-      poll_interrupt();
-      for (index panel = 0; panel < weight.panels.count; ++panel) {
-        multiply(panel, h, row, active, sums, count * width);
-        for (index i = 0; i < active; ++i)
-          step(order.sequence[first + i], s, panel, sums + i * width, count * width, h + i * row, c + i * row,
-               next + i * row);
-      }
-      std::swap(h, next);
-      for (index i = 0; i < active; ++i) {
-        const index n = order.sequence[first + i];
-        if (order.length[n] == s + 1) leave(n, h + i * row, c + i * row);
-      }
-    }
+    const index last = order_.length[sequence(first)];
+    for (index s = 0; s < last; s += chunk.steps) block(chunk, s, std::min(chunk.steps, last - s));
     for (index i = 0; i < count; ++i) {
-      const index n = order.sequence[first + i];
-      clear_rest<T>(layer, n, order.length[n], layer.units, f.y);
-      if (f.before != nullptr) clear_rest<T>(layer, n, order.length[n], layer.units, f.before);
+      const index n = sequence(first + i);
+      clear_rest<T>(layer_, n, order_.length[n], layer_.units, f_.y);
+      if (f_.before != nullptr) clear_rest<T>(layer_, n, order_.length[n], layer_.units, f_.before);
     }
   }
 
  private:
-  void multiply(index panel, const T* h, index row, index active, T* sums, index sum_step) const {
-    for (index gate = 0; gate < layer.gates(); ++gate) {
-      gemm_detail::PanelProduct<T> product = weight.product(panel, gate, active);
-      product.tile.a = h;
-      product.tile.a_row = row;
-      product.tile.in = product.tile.out = sums + gate * sum_step;
-      product.tile.in_row = product.tile.out_row = weight.width(0);
-      if (layer.bias != nullptr)
-        product.tile.bias = static_cast<const T*>(layer.bias) + gate * layer.units + weight.column(panel);
-      gemm_detail::multiply_panel(weight.kernels, product);
+  // Sequences that walk together, and their workspace.
+  struct Chunk {
+    index first, count, steps;  // of a block
+    index active, row, wide, width, rows = 0;
+    index* places;
+    T *h, *next, *c, *factors, *inputs, *sums;
+
+    Chunk(const ForwardWalk& way, index begin, index sequences)
+        : first(begin),
+          count(sequences),
+          steps(std::max<index>(kBlockRows / sequences, 1)),
+          active(sequences),
+          row(state_row(way.recurrent_.kernels, way.layer_.units)),
+          wide(state_row(way.recurrent_.kernels, way.f_.channels)),
+          width(way.recurrent_.width(0)) {
+      const index gates = way.layer_.gates(), most = steps * count;
+      places = scratch<index>(kSlotPlaces, most);
+      h = scratch<T>(kSlotState, 3 * count * row);
+      next = h + count * row;
+      c = next + count * row;
+      factors = scratch<T>(kSlotFactors, most * wide);
+      inputs =
+          scratch<T>(kSlotSums, gates * (most * way.recurrent_.column(way.recurrent_.panels.count) + count * width));
+      sums = inputs + gates * most * way.recurrent_.column(way.recurrent_.panels.count);
+    }
+    T* input(index panel_column, index gates) const { return inputs + gates * rows * panel_column; }
+  };
+
+  // Where a gate is in x and in sums: i f o g, so that those of one function lie together.
+  index slot(index gate) const { return layer_.cell == Cell::lstm && gate >= 2 ? 5 - gate : gate; }
+  index sequence(index i) const { return order_.sequence[i]; }
+  index still(const Chunk& chunk, index s) const {
+    index active = chunk.active;
+    while (active > 0 && order_.length[sequence(chunk.first + active - 1)] <= s) --active;
+    return active;
+  }
+
+  // Steps from s on: x times its weight for all of them, then one after the other.
+  void block(Chunk& chunk, index s, index steps) const {
+    gather(chunk, s, steps);
+    for (index panel = 0; panel < input_.panels.count; ++panel) {
+      for (index gate = 0; gate < layer_.gates(); ++gate) {
+        T* to = chunk.input(input_.column(panel), layer_.gates()) + slot(gate) * chunk.rows * input_.width(panel);
+        input_.multiply(panel, gate, f_.bias_ih, false, {chunk.factors, chunk.wide}, {to, input_.width(panel)},
+                        chunk.rows);
+      }
+    }
+    for (index at = 0, done = 0; at < steps; ++at) {
+      poll_interrupt();
+      chunk.active = still(chunk, s + at);
+      for (index panel = 0; panel < recurrent_.panels.count; ++panel) {
+        const index width = recurrent_.width(panel);
+        for (index gate = 0; gate < layer_.gates(); ++gate)
+          recurrent_.multiply(panel, gate, f_.bias_hh, false, {chunk.h, chunk.row},
+                              {chunk.sums + slot(gate) * chunk.active * width, width}, chunk.active);
+        step(chunk, panel, done);
+      }
+      std::swap(chunk.h, chunk.next);
+      for (index i = 0; i < chunk.active; ++i) {
+        if (order_.length[sequence(chunk.first + i)] == s + at + 1) leave(chunk, i);
+      }
+      done += chunk.active;
     }
   }
 
-  void step(index n, index s, index panel, const T* sums, index sum_step, const T* h, T* c, T* next) const {
-    const index t = layer.step(order.length[n], s), u = weight.column(panel);
-    const index one = layer.place(n, t, layer.units) + u, all = layer.place(n, t, layer.gates() * layer.units) + u;
+  // Rows of x in the order in which steps need them, and their places.
+  void gather(Chunk& chunk, index s, index steps) const {
+    chunk.rows = 0;
+    for (index at = 0; at < steps; ++at) {
+      const index active = still(chunk, s + at);
+      for (index i = 0; i < active; ++i, ++chunk.rows) {
+        const index n = sequence(chunk.first + i), t = layer_.step(order_.length[n], s + at);
+        chunk.places[chunk.rows] = layer_.place(n, t, 1);
+        std::copy_n(static_cast<const T*>(f_.x) + n * f_.x_sequence + t * f_.x_step, f_.channels,
+                    chunk.factors + chunk.rows * chunk.wide);
+      }
+    }
+  }
+
+  void step(const Chunk& chunk, index panel, index done) const {
+    const index u = recurrent_.column(panel), width = recurrent_.width(panel);
+    const auto at = [u](void* p) { return p != nullptr ? static_cast<T*>(p) + u : nullptr; };
     StepArgs<T> args{};
-    args.units = weight.cols(panel);
-    args.gate_step = layer.units;
-    args.sum_step = sum_step;
-    args.sums = sums;
-    args.x = static_cast<const T*>(f.x) + all;
-    args.h_before = h + u;
-    args.c_before = args.c = c + u;
-    args.h = next + u;
-    args.y = static_cast<T*>(f.y) + one;
-    if (f.saves) {
-      args.gates = layer.gates() > 1 ? static_cast<T*>(f.x) + all : nullptr;
-      args.before = static_cast<T*>(f.before) + one;
-      args.extra = f.extra != nullptr ? static_cast<T*>(f.extra) + one : nullptr;
-    }
-    kernels.step[static_cast<int>(layer.cell)](args);
+    args.rows = chunk.active;
+    args.units = recurrent_.cols(panel);
+    args.width = width;
+    args.place = chunk.places + done;
+    args.gate_step = layer_.units;
+    args.x = chunk.input(u, layer_.gates()) + done * width;
+    args.x_step = chunk.rows * width;
+    args.sums = chunk.sums;
+    args.state_row = chunk.row;
+    args.h_before = chunk.h + u;
+    args.h = chunk.next + u;
+    args.c = chunk.c + u;
+    args.y = at(f_.y);
+    args.gates = at(f_.gates);
+    args.before = at(f_.before);
+    args.extra = at(f_.extra);
+    kernels_.step[static_cast<int>(layer_.cell)](args);
   }
 
-  void leave(index n, const T* h, const T* c) const {
-    std::copy_n(h, layer.units, static_cast<T*>(f.h) + n * layer.units);
-    if (f.c != nullptr) std::copy_n(c, layer.units, static_cast<T*>(f.c) + n * layer.units);
+  void leave(const Chunk& chunk, index i) const {
+    const index to = sequence(chunk.first + i) * layer_.units;
+    std::copy_n(chunk.h + i * chunk.row, layer_.units, static_cast<T*>(f_.h) + to);
+    if (f_.c != nullptr) std::copy_n(chunk.c + i * chunk.row, layer_.units, static_cast<T*>(f_.c) + to);
   }
+
+  const RecurrentTypeKernels<T>& kernels_;
+  const Layer& layer_;
+  const Order& order_;
+  const Forward& f_;
+  const Weight<T> input_, recurrent_;
 };
 
 }  // namespace
 }  // namespace rnn_detail
 
-Recurrence recurrent(const char* op, const Array& x, const Array& weight, const Array* bias, const Array* h,
-                     const Array* c, const Array* lengths, const RecurrentOptions& options) {
+Recurrence recurrent(const char* op, const Array& x, const RecurrentWeights& weights, const Array* h, const Array* c,
+                     const Array* lengths, const RecurrentOptions& options) {
   using namespace rnn_detail;
-  check_layer(op, x, weight, bias, lengths, options.cell);
-  const index steps = x.shape[0], n = x.shape[1], units = weight.shape[1];
+  check_layer(op, x, weights, lengths, options.cell);
+  const index n = x.shape[0], steps = x.shape[1], units = weights.hh->shape[1], gates = gates_of(options.cell);
   const DType dtype = accumulate_dtype(x.dtype);
-  check_state(op, "h", h, x, {n, units});
-  check_state(op, "c", c, x, {n, units});
-  const bool cells = options.cell == Cell::lstm;
   const Dims all{steps, n, units}, last{n, units};
+  check_state(op, "h", h, x, last);
+  check_state(op, "c", c, x, last);
   const auto make = [&](bool wanted, const Dims& shape) { return result(wanted, shape, dtype, x.device); };
-  Recurrence out;
-  out.y = make(true, all);
-  out.h = make(true, last);
-  out.c = make(cells, last);
-  out.before = make(options.saves, all);
-  out.extra = make(options.saves && gates_of(options.cell) > 1, all);
-  const Array inputs = dense(x, dtype), w = dense(weight, dtype), b = prepared(bias, dtype),
-              h_first = prepared(h, dtype), c_first = prepared(c, dtype);
-  if (options.saves) out.gates = inputs;
+  const bool gated = gates > 1;
+  Recurrence out{make(true, all),
+                 make(true, last),
+                 make(options.cell == Cell::lstm, last),
+                 make(options.saves && gated, {steps, n, gates * units}),
+                 make(options.saves, all),
+                 make(options.saves && gated, all)};
+  const Array inputs = x.dtype == dtype && x.strides[2] == 1 ? x : dense(x, dtype), w_ih = dense(*weights.ih, dtype),
+              w_hh = dense(*weights.hh, dtype), b_ih = prepared(weights.bias_ih, dtype),
+              b_hh = prepared(weights.bias_hh, dtype), h_first = prepared(h, dtype), c_first = prepared(c, dtype);
   if (last.count() > 0) {
-    const Layer layer = layer_of(options, all, w, b, lengths);
-    const Forward f{inputs.data, h_first.data,    c_first.data,   out.y.data,   out.h.data,
-                    out.c.data,  out.before.data, out.extra.data, options.saves};
-    launch(op, {layer.flops(), static_cast<double>(inputs.nbytes() + w.nbytes() + out.y.nbytes())},
-           {&inputs, &w, given(b), given(h_first), given(c_first), lengths},
-           {&out.y, &out.h, given(out.c), given(out.before), given(out.extra), given(out.gates)},
+    const Layer layer = layer_of(options, all, w_hh, lengths);
+    const Forward f{{w_ih.data, pack_home(w_ih)},
+                    inputs.data,
+                    b_ih.data,
+                    b_hh.data,
+                    h_first.data,
+                    c_first.data,
+                    x.shape[2],
+                    inputs.strides[0],
+                    inputs.strides[1],
+                    out.y.data,
+                    out.h.data,
+                    out.c.data,
+                    out.gates.data,
+                    out.before.data,
+                    out.extra.data};
+    const double per_unit = static_cast<double>(x.shape[2] + units) / static_cast<double>(units);
+    launch(op,
+           {per_unit * layer.flops(),
+            static_cast<double>(inputs.nbytes() + w_ih.nbytes() + w_hh.nbytes() + out.y.nbytes() + out.gates.nbytes())},
+           {&inputs, &w_ih, &w_hh, given(b_ih), given(b_hh), given(h_first), given(c_first), lengths},
+           {&out.y, &out.h, given(out.c), given(out.gates), given(out.before), given(out.extra)},
            [layer, f] { walk<ForwardWalk>(gemm_kernels(layer.device), recurrent_kernels(layer.device), layer, f); });
   }
   narrow({&out.y, &out.h, &out.c}, x.dtype);

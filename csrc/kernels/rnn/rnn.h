@@ -8,8 +8,8 @@
 //   gru:   r, z = sigmoid(x_t + R h_{t-1} + b)                             gates in the order r z n
 //          n = tanh(x_t + r (R h_{t-1} + b)),  h_t = (1 - z) n + z h_{t-1}                      Cho et al. 2014
 //
-// x (T, N, G H): the input times its weight, with that bias, for all steps; R (G H, H); b (G H) or null; first states (N, H),
-// null for 0; G gates. y (T, N, H). Lengths (N), int64, or null: sequence n ends after lengths[n] steps, y is 0 from there on, and
+// x_t: the input, (N, T, C), times its weight W (G H, C), with a bias (G H) or null; R (G H, H); b (G H) or null; first states
+// (N, H), null for 0; G gates. y (T, N, H). Lengths (N), int64, or null: sequence n ends after lengths[n] steps, y is 0 from there on, and
 // nothing is computed for it. `reverse` begins with the last step of each. float32 and float64; halves compute in float32.
 // An element is a sum in an order fixed by the shapes: bits do not depend on threads nor on other sequences.
 #pragma once
@@ -23,12 +23,17 @@ inline constexpr int kCells = 4;
 
 // ---- what a level provides: all of a step but its product ------------------------------------------------------------
 
-// Some units of one sequence at one step. Gates are `gate_step` elements apart, in `sums` `sum_step`.
+// Some units at one step of sequences, a row each. x and sums: `rows` x `width` elements for each gate, gate after gate, lstm's in
+// the order i f o g; columns from `units` on may hold anything. Gates are `gate_step` elements apart in `gates`. A row of y, gates,
+// before and extra is that of `place`, among all steps and sequences.
 template <class T>
 struct StepArgs {
-  index units, gate_step, sum_step;
-  const T *sums, *x, *h_before, *c_before;
-  T *h, *c, *y;               // h, for the next step, and y get the same
+  index rows, units, width;
+  const index* place;
+  index x_step, gate_step, state_row;  // between gates of x, of `gates`; between rows of h and c
+  T *x, *sums;                         // overwritten
+  const T* h_before;
+  T *c, *h, *y;               // h, for the next step, and y get the same
   T *gates, *before, *extra;  // null unless they are to be saved
 };
 template <class T>

@@ -16,7 +16,13 @@ using gemm_detail::ceil_div;
 using gemm_detail::Split;
 
 // kSlotOrder and kSlotPanels are those of the thread that called.
-enum Slot { kSlotOrder, kSlotPanels, kSlotState, kSlotFactors };
+enum Slot { kSlotOrder, kSlotInput, kSlotPanels, kSlotState, kSlotFactors, kSlotSums, kSlotPlaces };
+
+// A weight in memory, and where packs of it may be kept.
+struct Matrix {
+  const void* data;
+  Buffer* home;
+};
 
 // A layer and one direction, as a closure holds it. Null where there is none.
 struct Layer {
@@ -25,8 +31,7 @@ struct Layer {
   Cell cell;
   bool reverse;
   index sequences, steps, units;
-  const void *weight, *bias;
-  Buffer* weight_home;
+  Matrix weight;  // the recurrent one
   const std::int64_t* lengths;
 
   index gates() const { return gates_of(cell); }
@@ -64,42 +69,57 @@ inline Split chunks_of(const Layer& layer) {
   return Split::of(layer.sequences, std::min(kTogether, ceil_div(layer.sequences, threads)));
 }
 
-// The recurrent weight for one way: (k, n) in panels, each of one gate.
+// Rows of so many elements each.
+template <class T>
+struct Rows {
+  T* data;
+  index row;
+};
+
+// A weight for one way: (k, n) in panels, each of one gate. Packed when made.
 template <class T>
 struct Weight {
   const GemmTypeKernels<T>& kernels;
   index k, n, gates, row, col;  // strides between k and between n; n of each gate
   Split panels = Split::of(ceil_div(n, kernels.lanes), kernels.stream_vectors);
   const T* packed = nullptr;
+  BufferRef kept{};
 
   index column(index panel) const { return panels.begin(panel) * kernels.lanes; }
   index cols(index panel) const { return std::min(column(panel + 1), n) - column(panel); }
   index width(index panel) const { return panels.size(panel) * kernels.lanes; }
   index offset(index panel, index gate) const { return k * (gates * column(panel) + gate * width(panel)); }
 
-  void pack(const Layer& layer, BufferRef& kept) {
-    const auto* from = static_cast<const T*>(layer.weight);
+  Weight&& pack(DType dtype, const Matrix& weight, int slot) && {
+    const auto* from = static_cast<const T*>(weight.data);
     const int layout = static_cast<int>(kernels.lanes) * 8 + static_cast<int>(panels.size(0));
     const PackKey key{PackKind::recurrent, from, k, n * gates, row, col, layout};
-    packed = gemm_detail::kept_or_made<T>(
-        layer.weight_home, key, k * gates * column(panels.count), kSlotPanels, kept, [&](T* to) {
-          for (index panel = 0; panel < panels.count; ++panel) {
-            for (index gate = 0; gate < gates; ++gate) {
-              const T* source = from + (gate * n + column(panel)) * col;
-              kernels.pack_b(layer.dtype, source, row, col, k, cols(panel), to + offset(panel, gate), width(panel));
-            }
-          }
-        });
+    packed = gemm_detail::kept_or_made<T>(weight.home, key, k * gates * column(panels.count), slot, kept, [&](T* to) {
+      for (index panel = 0; panel < panels.count; ++panel) {
+        for (index gate = 0; gate < gates; ++gate) {
+          const T* source = from + (gate * n + column(panel)) * col;
+          kernels.pack_b(dtype, source, row, col, k, cols(panel), to + offset(panel, gate), width(panel));
+        }
+      }
+    });
+    return std::move(*this);
   }
-  // One panel as a product, but for its factors and sums.
-  gemm_detail::PanelProduct<T> product(index panel, index gate, index rows) const {
+
+  // out = a B + bias, or out + a B, for one gate of a panel and rows that lie so far apart. The bias has all gates and columns.
+  void multiply(index panel, index gate, const void* bias, bool adds, Rows<const T> a, Rows<T> out, index rows) const {
     gemm_detail::PanelProduct<T> p{{}, rows, panels.size(panel)};
     p.tile.k = k;
     p.tile.cols = cols(panel);
+    p.tile.a = a.data;
+    p.tile.a_row = a.row;
     p.tile.b = packed + offset(panel, gate);
+    p.tile.in = p.tile.out = out.data;
+    p.tile.in_row = p.tile.out_row = out.row;
+    p.tile.beta = adds;
+    if (bias != nullptr) p.tile.bias = static_cast<const T*>(bias) + gate * n + column(panel);
     const bool last = gate + 1 == gates && panel + 1 == panels.count;
     p.next = last ? packed : gate + 1 == gates ? packed + offset(panel + 1, 0) : packed + offset(panel, gate + 1);
-    return p;
+    gemm_detail::multiply_panel(kernels, p);
   }
 };
 
@@ -127,10 +147,7 @@ void clear_rest(const Layer& layer, index n, index from, index row, void* to) {
 template <template <class> class Way, class T, class Memory>
 void walk(const GemmTypeKernels<T>& gemm, const RecurrentTypeKernels<T>& kernels, const Layer& layer, const Memory& m) {
   const Order order(layer);
-  Weight<T> weight = Way<T>::weight_of(gemm, layer);
-  BufferRef kept;
-  weight.pack(layer, kept);
-  const Way<T> way{layer, m, kernels, weight, order};
+  const Way<T> way(gemm, kernels, layer, order, m);
   const Split chunks = chunks_of(layer);
   parallel_for(chunks.count, 1, [&](index begin, index end) {
     for (index chunk = begin; chunk < end; ++chunk) way.run(chunks.begin(chunk), chunks.size(chunk));

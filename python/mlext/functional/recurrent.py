@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from mlext import _C
-from mlext.functional._common import ArrayLike, jointly, keep, record
+from mlext.functional._common import ArrayLike
 from mlext.functional._geometry import check_rank
-from mlext.functional.linear import linear
-from mlext.functional.shape import permute
+from mlext.functional._recurrence import GATES, Layer, check_weights, checked_checkpoint, checked_lengths, run
 
 
 def rnn(
@@ -24,6 +20,7 @@ def rnn(
     nonlinearity: str = "tanh",
     lengths: ArrayLike | None = None,
     reverse: bool = False,
+    checkpoint: int | None = None,
 ) -> Any:
     """Simple recurrent layer (Elman 1990), ``h_t = act(W x_t + b_ih + R h_(t-1) + b_hh)``.
 
@@ -43,6 +40,9 @@ def rnn(
         Steps of each sequence, 1 to T; what comes behind is not read, and its result is 0.
     reverse : bool
         Whether each sequence is read from its end on.
+    checkpoint : int, optional
+        Keep the state after so many steps, and compute the rest again when the gradient is asked for: gates of so many
+        steps in memory, not of T, for a second forward pass.
 
     Returns
     -------
@@ -67,7 +67,9 @@ def rnn(
     ((2, 5, 4), (2, 4))
     """
     cell = f"rnn_{checked_nonlinearity('rnn', nonlinearity)}"
-    y, h, _ = _layer(cell, x, (state, None), weight_ih, weight_hh, bias_ih, bias_hh, lengths, reverse)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint}
+    y, h, _ = _layer(cell, x, (state, None), weights, options)
     return y, h
 
 
@@ -81,6 +83,7 @@ def gru(
     *,
     lengths: ArrayLike | None = None,
     reverse: bool = False,
+    checkpoint: int | None = None,
 ) -> Any:
     """Gated recurrent units (Cho et al. 2014), gates in the order r, z, n.
 
@@ -89,7 +92,7 @@ def gru(
 
     Parameters
     ----------
-    x, state, lengths, reverse
+    x, state, lengths, reverse, checkpoint
         As in :func:`rnn`.
     weight_ih, weight_hh : Tensor or ndarray, shapes (3 H, C) and (3 H, H)
         W and R.
@@ -115,7 +118,9 @@ def gru(
     >>> y.shape, h.shape
     ((2, 5, 4), (2, 4))
     """
-    y, h, _ = _layer("gru", x, (state, None), weight_ih, weight_hh, bias_ih, bias_hh, lengths, reverse)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint}
+    y, h, _ = _layer("gru", x, (state, None), weights, options)
     return y, h
 
 
@@ -129,6 +134,7 @@ def lstm(
     *,
     lengths: ArrayLike | None = None,
     reverse: bool = False,
+    checkpoint: int | None = None,
 ) -> Any:
     """Long short-term memory (Hochreiter and Schmidhuber 1997; Gers et al. 2000), gates in the order i, f, g, o.
 
@@ -137,7 +143,7 @@ def lstm(
 
     Parameters
     ----------
-    x, lengths, reverse
+    x, lengths, reverse, checkpoint
         As in :func:`rnn`.
     state : pair of Tensor or ndarray, shape (N, H) each, or None
         h and c before the first step; None is 0.
@@ -165,13 +171,13 @@ def lstm(
     >>> y.shape, h.shape, c.shape
     ((2, 5, 4), (2, 4), (2, 4))
     """
-    y, h, c = _layer("lstm", x, pair("lstm", state), weight_ih, weight_hh, bias_ih, bias_hh, lengths, reverse)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint}
+    y, h, c = _layer("lstm", x, pair("lstm", state), weights, options)
     return y, (h, c)
 
 
 # ---- checks, also those of layers ------------------------------------------------------------------------------------
-
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
 def checked_nonlinearity(name: str, nonlinearity: str) -> str:
@@ -190,85 +196,10 @@ def pair(name: str, state: Any) -> tuple[Any, Any]:
     return state[0], state[1]
 
 
-def _check_weights(op: str, gates: int, weight_ih: Any, weight_hh: Any) -> None:
-    letters = "H" if gates == 1 else f"{gates} H"
-    check_rank(op, "weight_ih", weight_ih, f"({letters}, C)")
-    check_rank(op, "weight_hh", weight_hh, f"({letters}, H)")
-    rows, units = weight_hh.shape
-    if rows != gates * units:
-        raise ValueError(f"{op}: argument 'weight_hh': expected shape ({letters}, H), got {weight_hh.shape}")
-    if len(weight_ih) != rows:
-        raise ValueError(f"{op}: argument 'weight_ih': expected {rows} rows, as weight_hh has, got {len(weight_ih)}")
-
-
-def _checked_lengths(op: str, lengths: Any, x: Any) -> Any:
-    if lengths is None or isinstance(lengths, _C.Array):
-        return lengths
-    given = np.asarray(lengths)
-    if given.dtype.kind not in "iu":
-        raise TypeError(f"{op}: argument 'lengths': expected integers, got {given.dtype}")
-    if given.size and not (given.min() >= 1 and given.max() <= x.shape[1]):
-        worst = given.min() if given.min() < 1 else given.max()
-        raise ValueError(f"{op}: argument 'lengths': expected lengths from 1 to {x.shape[1]}, those of x, got {worst}")
-    return given.astype(np.int64)
-
-
-# ---- kernels and their way back ------------------------------------------------------------------------------------
-
-
-def _layer(
-    cell: str,
-    x: Any,
-    state: tuple[Any, Any],
-    weight_ih: Any,
-    weight_hh: Any,
-    bias_ih: Any,
-    bias_hh: Any,
-    lengths: Any,
-    reverse: bool,
-) -> tuple[Any, Any, Any]:
+def _layer(cell: str, x: Any, state: tuple[Any, Any], weights: tuple[Any, ...], options: dict[str, Any]) -> Any:
     op = cell.partition("_")[0]
     check_rank(op, "x", x, "(N, T, C)")
-    _check_weights(op, GATES[op], weight_ih, weight_hh)
-    lengths = _checked_lengths(op, lengths, x)
-    inputs = linear(_swap(x), weight_ih, bias_ih)
-    if not _C.tracks(inputs, weight_hh, bias_hh, *state):
-        y, h, c = _C.recurrent(cell, inputs, weight_hh, bias_hh, *state, lengths, reverse, False)[:3]
-        return _swap(y), h, c
-    weight_hh, bias_hh, h0, c0, lengths = map(keep, (weight_hh, bias_hh, *state, lengths))
-    y, h, c, gates, before, extra = _C.recurrent(cell, inputs, weight_hh, bias_hh, h0, c0, lengths, reverse, True)
-    last: dict[str, Any] = {}  # gradients of the last states, which their nodes leave here
-    saved, steps = (y, gates, before, extra, weight_hh), y
-
-    def backward(g: Any) -> tuple[Any, ...]:
-        gy = None if g is last.get("zero") else g
-        gx, gsums, gh, gc = _C.recurrent_gradient(
-            cell, gy, last.get("h"), last.get("c"), steps, gates, before, extra, weight_hh, lengths, reverse
-        )
-        narrow = before if before.dtype == gsums.dtype else _C.cast(before, gsums.dtype)  # of half types
-        to_weight = _C.linear_weight_gradient(gsums, narrow)
-        return gx, to_weight, _C.sum(gsums, (0, 1), False), gh, gc
-
-    parents = (inputs, weight_hh, bias_hh, h0, c0)
-    y = record(y, op, parents, jointly(len(parents), backward), saved)
-    h = _last(h, "h", y, last)
-    return _swap(y), h, _last(c, "c", h, last) if cell == "lstm" else None
-
-
-def _swap(x: Any) -> Any:
-    """Between sequences first and steps first; the layers of a stack undo each other's."""
-    return permute(x, (1, 0, 2))
-
-
-def _last(value: Any, name: str, before: Any, last: dict[str, Any]) -> Any:
-    """Record a last state. Its gradient goes by way of ``last`` to the node of the sequence, which runs after this one.
-
-    ``before`` is what leads there, and gets nothing.
-    """
-
-    def backward(g: Any) -> Any:
-        last[name] = g
-        last["zero"] = _C.broadcast_to(_C.full((), 0.0, g.dtype), before.shape)
-        return last["zero"]
-
-    return record(value, "last_state", (before,), (backward,))
+    check_weights(op, GATES[op], *weights[:2])
+    lengths = checked_lengths(op, options["lengths"], x)
+    checkpoint = checked_checkpoint(op, options["checkpoint"])
+    return run(Layer(cell, weights, options["reverse"]), x, state, lengths, checkpoint)

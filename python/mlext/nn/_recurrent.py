@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mlext.functional.recurrent import GATES
+from mlext.functional._recurrence import GATES
 from mlext.nn.module import Module
 from mlext.tensor import Parameter
 

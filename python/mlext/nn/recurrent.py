@@ -6,6 +6,7 @@ from typing import Any
 
 from mlext import dtypes
 from mlext import functional as F
+from mlext.functional._recurrence import checked_checkpoint
 from mlext.functional.random import check_probability
 from mlext.functional.recurrent import checked_nonlinearity, pair
 from mlext.nn._door import positive_int
@@ -28,6 +29,7 @@ class _Recurrent(Module):
         bias: bool = True,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        checkpoint: int | None = None,
         dtype: dtypes.DTypeLike = dtypes.float32,
         rng: Rng = None,
     ) -> None:
@@ -37,6 +39,7 @@ class _Recurrent(Module):
         self.num_layers = positive_int(name, "num_layers", num_layers)
         check_probability(name, dropout)
         self.bias, self.dropout, self.bidirectional = bool(bias), dropout, bool(bidirectional)
+        self.checkpoint = checked_checkpoint(name, checkpoint)
         self.rng: Generator = resolve(rng)
         for i in range(num_layers):
             inputs = input_size if i == 0 else hidden_size * self._directions()
@@ -63,6 +66,7 @@ class _Recurrent(Module):
                     firsts[len(lasts)],
                     *weights_of(self, suffix),
                     lengths=lengths,
+                    checkpoint=self.checkpoint,
                     reverse=suffix.endswith("_reverse"),
                 )
                 results.append(y)
@@ -112,6 +116,8 @@ class RNN(_Recurrent):
         Probability with which an element between two layers is 0 in training.
     bidirectional : bool
         Whether each layer has a second one beside it that reads from the end on; results lie side by side.
+    checkpoint : int, optional
+        Steps between two states that are kept for the gradient: :func:`mlext.functional.rnn`.
     dtype : dtype
         Of the parameters.
     rng : Generator or int, optional
@@ -149,12 +155,13 @@ class RNN(_Recurrent):
         bias: bool = True,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        checkpoint: int | None = None,
         dtype: dtypes.DTypeLike = dtypes.float32,
         rng: Rng = None,
     ) -> None:
         self.nonlinearity = checked_nonlinearity("RNN", nonlinearity)
         options: dict[str, Any] = {"bias": bias, "dropout": dropout, "bidirectional": bidirectional}
-        super().__init__(input_size, hidden_size, num_layers, dtype=dtype, rng=rng, **options)
+        super().__init__(input_size, hidden_size, num_layers, checkpoint=checkpoint, dtype=dtype, rng=rng, **options)
 
     def _run(self, *args: Any, **options: Any) -> Any:
         return F.rnn(*args, nonlinearity=self.nonlinearity, **options)
@@ -165,7 +172,7 @@ class GRU(_Recurrent):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers, bias, dropout, bidirectional, dtype, rng
+    input_size, hidden_size, num_layers, bias, dropout, bidirectional, checkpoint, dtype, rng
         As in :class:`RNN`.
 
     Shapes
@@ -190,7 +197,7 @@ class LSTM(_Recurrent):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers, bias, dropout, bidirectional, dtype, rng
+    input_size, hidden_size, num_layers, bias, dropout, bidirectional, checkpoint, dtype, rng
         As in :class:`RNN`.
 
     Shapes
