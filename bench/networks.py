@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+import recurrence
+
 Array = np.ndarray[Any, Any]
 
 
@@ -46,7 +48,12 @@ class Mean:
 
 @dataclass(frozen=True)
 class Flatten:
-    shape: tuple[int, int, int]  # of an image
+    shape: tuple[int, ...]  # of a sample
+
+
+@dataclass(frozen=True)
+class SelfAttention:
+    """softmax(x x^T) x, of steps with steps."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,10 @@ class Builder:
 
     def bias(self, outputs: int) -> Array:
         return 0.1 * self.rng.standard_normal(outputs, dtype=np.float32)
+
+    def recurrent(self, kind: str, units: int, last: bool = False) -> recurrence.Layer:
+        before, self.channels = self.channels, units
+        return recurrence.draw(kind, before, units, self.rng, last)
 
     def bottleneck(self, width: int, stride: int) -> Residual:
         before = self.channels
@@ -131,19 +142,44 @@ def mobilenet_v2(b: Builder) -> Iterator[Any]:
     yield from (b.conv(1280, 1, "relu6"), Mean(), b.dense(1280, 1000))
 
 
-# With the images they take. Small ones: the CNNs of common tutorials.
-MODELS: dict[str, tuple[Callable[[Builder], Iterator[Any]], tuple[int, int, int]]] = {
+def stacked_lstm(b: Builder) -> Iterator[Any]:
+    yield from (b.recurrent("lstm", 64), b.recurrent("lstm", 64, last=True), b.dense(64, 1))
+
+
+def rows_rnn(b: Builder) -> Iterator[Any]:
+    yield from (b.recurrent("rnn", 100, last=True), b.dense(100, 10))
+
+
+def attention_lstm(b: Builder) -> Iterator[Any]:
+    yield from (b.recurrent("lstm", 100), SelfAttention(), Flatten((10, 100)), b.dense(1000, 1))
+
+
+def long_lstm(b: Builder) -> Iterator[Any]:
+    yield from (b.recurrent("lstm", 128, last=True), b.dense(128, 10))
+
+
+def short_lstm(b: Builder) -> Iterator[Any]:
+    yield from (b.recurrent("lstm", 64, last=True), b.dense(64, 10))
+
+
+# With the samples they take: images, or steps and channels. Small ones: those of common tutorials.
+MODELS: dict[str, tuple[Callable[[Builder], Iterator[Any]], tuple[int, ...]]] = {
     "cnn 28x28x1": (cnn28, (28, 28, 1)),
     "cnn 32x32x3": (cnn32, (32, 32, 3)),
     "ResNet-50": (resnet50, (224, 224, 3)),
     "MobileNetV2": (mobilenet_v2, (224, 224, 3)),
+    "LSTM 64 x 2, 10x1": (stacked_lstm, (10, 1)),
+    "RNN 100, 28x28": (rows_rnn, (28, 28)),
+    "LSTM 100 + attention, 10x1": (attention_lstm, (10, 1)),
+    "LSTM 128, 100x32": (long_lstm, (100, 32)),
+    "LSTM 64, 28x32": (short_lstm, (28, 32)),
 }
 
 
-def build(model: str, rng: np.random.Generator) -> tuple[list[Any], tuple[int, int, int]]:
-    """The layers, and the shape of an image."""
+def build(model: str, rng: np.random.Generator) -> tuple[list[Any], tuple[int, ...]]:
+    """The layers, and the shape of a sample."""
     make, shape = MODELS[model]
-    return list(make(Builder(rng, shape[2]))), shape
+    return list(make(Builder(rng, shape[-1]))), shape
 
 
 def classes(layers: list[Any]) -> int:
@@ -151,7 +187,7 @@ def classes(layers: list[Any]) -> int:
 
 
 def flops(layers: Any, h: int, w: int) -> tuple[float, int, int]:
-    """Of one image, and the size of what comes out."""
+    """Of one sample, and the size of what comes out; sequences have h steps."""
     total = 0.0
     for layer in layers:
         if isinstance(layer, Residual):
@@ -163,6 +199,8 @@ def flops(layers: Any, h: int, w: int) -> tuple[float, int, int]:
             total += 2.0 * h * w * layer.weight.size if isinstance(layer, Conv) else 0
         elif isinstance(layer, Dense):
             total += 2.0 * layer.weight.size
+        elif isinstance(layer, recurrence.Layer):
+            total += 2.0 * h * (layer.w_ih.size + layer.w_hh.size)
     return total, h, w
 
 
@@ -173,13 +211,13 @@ def dense_only(layers: list[Any]) -> list[tuple[Array, Array]]:
     return [(layer.weight, layer.bias) for layer in layers]
 
 
-def weights(layers: Any) -> Iterator[Any]:
-    """The layers that have weights, those within others too."""
+def weights(layers: Any) -> Iterator[dict[str, Array]]:
+    """The arrays of each layer, those within others too."""
     for layer in layers:
         if isinstance(layer, Residual):
             yield from weights((*layer.body, *layer.shortcut))
-        elif isinstance(layer, (Conv, Dense)):
-            yield layer
+        else:
+            yield {name: value for name, value in vars(layer).items() if isinstance(value, np.ndarray)}
 
 
 # ---- what they compute -----------------------------------------------------------------------------
@@ -214,7 +252,18 @@ def apply(layer: Any, x: Array) -> Array:
         return np.asarray(x.mean((1, 2)))
     if isinstance(layer, Flatten):
         return x.reshape(len(x), -1)
+    if isinstance(layer, SelfAttention):
+        return shares(x) @ x
+    if isinstance(layer, recurrence.Layer):
+        y = recurrence.forward(layer, x)["y"]
+        return y[:, -1] if layer.last else y
     return ACTIVATIONS[layer.act](predict(layer.body, x) + predict(layer.shortcut, x))
+
+
+def shares(x: Array) -> Array:
+    scores = x @ x.transpose(0, 2, 1)
+    e = np.exp(scores - scores.max(-1, keepdims=True))
+    return np.asarray(e / e.sum(-1, keepdims=True))
 
 
 def predict(layers: Any, x: Array) -> Array:
@@ -230,6 +279,14 @@ def gradients(layer: Any, x: Array, y: Array, g: Array) -> tuple[Array, tuple[Ar
     """
     if isinstance(layer, Flatten):
         return g.reshape(x.shape), ()
+    if isinstance(layer, SelfAttention):
+        p, gp = shares(x), g @ x.transpose(0, 2, 1)
+        gs = p * (gp - (p * gp).sum(-1, keepdims=True))
+        return p.transpose(0, 2, 1) @ g + (gs + gs.transpose(0, 2, 1)) @ x, ()
+    if isinstance(layer, recurrence.Layer):
+        gy = np.zeros((*x.shape[:2], layer.units))
+        gy[:, -1 if layer.last else slice(None)] = g
+        return recurrence.gradients(layer, x, recurrence.forward(layer, x), gy)
     if isinstance(layer, MaxPool):
         gx, step, (p, q) = np.zeros_like(x), layer.stride, y.shape[1:3]
         for (r, s), pixels in windows(x, layer.size, step, 0, 0):

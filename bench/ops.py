@@ -14,6 +14,7 @@ import numpy as np
 
 import convolution
 import networks
+import recurrence
 import reference
 
 U = 2.0**-24  # unit roundoff of float32
@@ -218,12 +219,12 @@ class Network:
     @staticmethod
     def work(row: Inputs) -> tuple[float, float]:
         layers, shape = network(row, np.random.default_rng(0))
-        size = shape[:2] if len(shape) == 3 else (1, 1)
+        size = shape[:2] if len(shape) == 3 else (shape[0] if len(shape) == 2 else 1, 1)
         flops = networks.flops(layers, *size)[0]
         # Training: forward, and two products backward but for the first layer's input.
         if row.get("optimizer"):
             flops = 3 * flops - networks.flops(layers[:1], *size)[0]
-        return row["batch"] * flops, 4.0 * sum(layer.weight.size for layer in networks.weights(layers))
+        return row["batch"] * flops, 4.0 * sum(a.size for arrays in networks.weights(layers) for a in arrays.values())
 
 
 def network(row: Inputs, rng: np.random.Generator) -> tuple[list[Any], tuple[int, ...]]:
@@ -246,3 +247,4 @@ OPS |= dict.fromkeys(reference.MAPS, Map)
 OPS |= dict.fromkeys(reference.REDUCTIONS, Reduce)
 OPS |= dict.fromkeys(("softmax", "log_softmax", "cross_entropy"), Softmax)
 OPS |= dict.fromkeys(("sgd", "adam"), Update) | dict.fromkeys(convolution.OPS, convolution.Convolution)
+OPS |= dict.fromkeys(recurrence.OPS, recurrence.Recurrence)

@@ -52,17 +52,15 @@ def first_step(op: str, params: np.ndarray, grad: np.ndarray, lr: float) -> np.n
 def losses(inputs: dict[str, Any], steps: int) -> list[float]:
     """The loss before each of the first `steps` steps of training."""
     layers = list(inputs["layers"])
-    state = [[np.zeros((2, *p.shape)) for p in (layer.weight, layer.bias)] for layer in networks.weights(layers)]
+    state = [[np.zeros((2, *p.shape)) for p in arrays.values()] for arrays in networks.weights(layers)]
     found = []
     for t in range(1, steps + 1):
         loss, gradients = _loss_and_gradients(layers, inputs)
         found.append(loss)
-        moments = iter(state)
-        for i, grads in enumerate(gradients):
-            if grads:
-                step = [_direction(inputs["optimizer"], m, g, t) for m, g in zip(next(moments), grads, strict=True)]
-                w, b = (p - inputs["lr"] * d for p, d in zip((layers[i].weight, layers[i].bias), step, strict=True))
-                layers[i] = dataclasses.replace(layers[i], weight=w, bias=b)
+        for i, (arrays, moments) in enumerate(zip(list(networks.weights(layers)), state, strict=True)):
+            step = [_direction(inputs["optimizer"], m, g, t) for m, g in zip(moments, gradients[i], strict=True)]
+            new = {name: p - inputs["lr"] * d for (name, p), d in zip(arrays.items(), step, strict=True)}
+            layers[i] = dataclasses.replace(layers[i], **new)
     return found
 
 

@@ -32,6 +32,7 @@ import convolution
 import importing
 import machine
 import peers
+import recurrence
 import report
 import timing
 from ops import OPS
@@ -49,6 +50,7 @@ FAMILIES = {
     "bytes": ["bytes.json"],
     "conv": ["cnn_layers.json", "conv.json"],
     "cnn": ["cnn.json"],
+    "rnn": ["recurrent.json", "rnn.json", "rnn_models.json"],
     "import": [],
 }
 FORCED_SUFFIX = " avx512"
@@ -67,7 +69,7 @@ def rows(family: str, options: argparse.Namespace) -> Iterator[tuple[str, dict[s
     for file in FAMILIES[family]:
         path = HERE / "shapes" / file
         table = json.loads(path.read_text())["rows"] if path.exists() else []
-        for row in (each for found in table for each in convolution.expand(file, found)):
+        for row in (each for found in table for each in expand(file, found)):
             row = {"op": "matmul", **row} if family == "gemm" else row
             wanted = row.get("readme") if options.readme else row.get("quick") or not options.quick
             name = row_name(row)
@@ -77,10 +79,16 @@ def rows(family: str, options: argparse.Namespace) -> Iterator[tuple[str, dict[s
                 yield name, row
 
 
+def expand(file: str, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows to be timed that a row of a shape table stands for."""
+    return (recurrence if file in recurrence.FILES else convolution).expand(file, row)
+
+
 def row_name(row: dict[str, Any]) -> str:
     op = row["op"]
-    if op in convolution.OPS:
-        return convolution.name(row)
+    for module in (convolution, recurrence):
+        if op in module.OPS:
+            return module.name(row)
     if op.startswith("matmul"):
         marks = [m for m, on in (("W^T", row.get("trans_a")), ("x^T", row.get("trans_b"))) if on]
         marks += ["Tensors"] if row.get("tensors") else []
@@ -136,8 +144,8 @@ def checked_call(module: Any, row: dict[str, Any], inputs: dict[str, Any], what:
         return None
     if built is None:
         return None
-    call, read = built if isinstance(built, tuple) else (built, lambda result: result)
-    result = [float(read(call())) for _ in range(3)] if row["op"] == "train" else read(call())
+    call, read, *steps = built if isinstance(built, tuple) else (built, lambda result: result)
+    result = [float(read(call())) for _ in range(*steps or [3])] if row["op"] == "train" else read(call())
     try:
         OPS[row["op"]].check(result, inputs)
     except AssertionError as error:

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import networks
+import recurrence
 from convolution import OPS as CONVOLUTIONS
+from recurrence import OPS as RECURRENT
 
 Inputs = dict[str, Any]
 
@@ -83,6 +85,42 @@ def convolution(inputs: Inputs) -> Any:
     return _timed(lambda x, w, g: jax.vjp(lambda w: forward(x, w), w)[1](g)[0], x, w, g)
 
 
+def recurrent_layer(kind: str, arrays: Any, x: Any) -> Any:
+    """h of all steps: a scan over them, after one product for the inputs of all."""
+    w_ih, w_hh, b_ih, b_hh = arrays
+
+    def step(state: Any, of_x: Any) -> Any:
+        h, c = state
+        r = h @ w_hh.T + b_hh
+        if kind == "rnn":
+            h = jax.nn.relu(of_x + r)
+        elif kind == "lstm":
+            i, f, g, o = jnp.split(of_x + r, 4, 1)
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        else:
+            (a, b, n), (p, q, s) = jnp.split(of_x, 3, 1), jnp.split(r, 3, 1)
+            z, n = jax.nn.sigmoid(b + q), jnp.tanh(n + jax.nn.sigmoid(a + p) * s)
+            h = (1 - z) * n + z * h
+        return (h, c), h
+
+    first = jnp.zeros((x.shape[0], w_hh.shape[1]), x.dtype)
+    of_x = jnp.swapaxes(x @ w_ih.T + b_ih, 0, 1)
+    return jnp.swapaxes(jax.lax.scan(step, (first, first), of_x)[1], 0, 1)
+
+
+def recurrent(inputs: Inputs) -> Any:
+    weights = inputs["layer"]
+    if inputs["op"] == "recurrent":
+        return _timed(lambda x, *arrays: recurrent_layer(weights.kind, arrays, x), inputs["x"], *weights.arrays)
+
+    def training(x: Any, g: Any, *arrays: Any) -> Any:
+        return jax.vjp(lambda a: recurrent_layer(weights.kind, a, x), arrays)[1](g)[0]
+
+    compiled, arguments = jax.jit(training), [jnp.asarray(a) for a in (inputs["x"], inputs["g"], *weights.arrays)]
+    return (lambda: jax.block_until_ready(compiled(*arguments))), lambda gradients: gradients[1]
+
+
 def mean_log_loss(logits: Any, labels: Any) -> Any:
     log_p = jax.nn.log_softmax(logits)
     return -jnp.take_along_axis(log_p, labels[:, None], 1).mean()
@@ -93,8 +131,10 @@ def cross_entropy(inputs: Inputs) -> Any:
 
 
 # Arrays are what a program is given; the rest is part of it.
-for kind in (networks.Dense, networks.Conv, networks.MaxPool, networks.Mean, networks.Flatten, networks.Residual):
-    fields, data = [f.name for f in dataclasses.fields(kind)], ("weight", "bias", "body", "shortcut")
+LAYERS = (networks.MaxPool, networks.Mean, networks.Flatten, networks.SelfAttention, networks.Residual)
+for kind in (networks.Dense, networks.Conv, recurrence.Layer, *LAYERS):
+    fields = [f.name for f in dataclasses.fields(kind)]
+    data = ("weight", "bias", "w_ih", "w_hh", "b_ih", "b_hh", "body", "shortcut")
     jax.tree_util.register_dataclass(kind, [f for f in fields if f in data], [f for f in fields if f not in data])
 
 ACTIVATIONS = {"relu": jax.nn.relu, "relu6": jax.nn.relu6, None: lambda x: x}
@@ -117,6 +157,11 @@ def apply(layer: Any, x: Any) -> Any:
         return x.mean((1, 2))
     if isinstance(layer, networks.Flatten):
         return x.reshape(len(x), -1)
+    if isinstance(layer, networks.SelfAttention):
+        return jax.nn.softmax(x @ jnp.swapaxes(x, 1, 2)) @ x
+    if isinstance(layer, recurrence.Layer):
+        y = recurrent_layer(layer.kind, layer.arrays, x)
+        return y[:, -1] if layer.last else y
     return ACTIVATIONS[layer.act](forward(layer.body, x) + forward(layer.shortcut, x))
 
 
@@ -172,6 +217,6 @@ def predict(inputs: Inputs) -> Any:
 
 def build(op: str) -> Callable[[Inputs], Any] | None:
     table = {"matmul": matmul, "train": train, "predict": predict, "cross_entropy": cross_entropy}
-    table |= dict.fromkeys(CONVOLUTIONS, convolution)
+    table |= dict.fromkeys(CONVOLUTIONS, convolution) | dict.fromkeys(RECURRENT, recurrent)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce)
     return table.get(op)

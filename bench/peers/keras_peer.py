@@ -13,6 +13,7 @@ os.environ["KERAS_BACKEND"] = "jax"
 import keras
 
 import networks
+import recurrence
 
 Inputs = dict[str, Any]
 
@@ -21,13 +22,34 @@ def setup(threads: int) -> None:
     """The environment of the process says how many threads (run.py)."""
 
 
+# Gates in Keras's order, by their places in PyTorch's.
+GATES = {"rnn": [0], "lstm": [0, 1, 2, 3], "gru": [1, 0, 2]}
+
+
+def recurrent(node: recurrence.Layer) -> tuple[Any, list[np.ndarray]]:
+    """A layer, and its weights."""
+
+    def ordered(a: np.ndarray) -> np.ndarray:
+        return np.concatenate([a.reshape(-1, node.units, *a.shape[1:])[i] for i in GATES[node.kind]]).T
+
+    kinds = {"rnn": partial(keras.layers.SimpleRNN, activation="relu"), "lstm": keras.layers.LSTM}
+    layer = kinds.get(node.kind, keras.layers.GRU)(node.units, return_sequences=not node.last)
+    w, r, *biases = map(ordered, node.arrays)
+    return layer, [w, r, np.stack(biases) if node.kind == "gru" else biases[0] + biases[1]]
+
+
 def network(inputs: Inputs) -> Any:
-    layers = networks.dense_only(inputs["layers"])
-    model = keras.Sequential([keras.Input((layers[0][0].shape[1],))])
-    for i, (weight, bias) in enumerate(layers):
-        dense = keras.layers.Dense(weight.shape[0], activation="relu" if i + 1 < len(layers) else None)
-        model.add(dense)
-        dense.set_weights([weight.T, bias])
+    """Of dense and recurrent layers."""
+    model = keras.Sequential([keras.Input(inputs["x"].shape[1:])])
+    for node in inputs["layers"]:
+        if isinstance(node, recurrence.Layer):
+            layer, weights = recurrent(node)
+        elif isinstance(node, networks.Dense):
+            layer, weights = keras.layers.Dense(len(node.bias), activation=node.act), [node.weight.T, node.bias]
+        else:
+            raise NotImplementedError
+        model.add(layer)
+        layer.set_weights(weights)
     return model
 
 
@@ -42,7 +64,9 @@ def train(inputs: Inputs) -> Any:
     adam = partial(keras.optimizers.Adam, epsilon=3.16e-10)
     make = {"sgd": keras.optimizers.SGD, "adam": adam}[inputs["optimizer"]]
     model.compile(optimizer=make(inputs["lr"]), loss=loss)
-    return lambda: model.train_on_batch(x, y), float
+    # One bias where the others have two: the first step is already that of another network.
+    shares_biases = any(isinstance(node, recurrence.Layer) and node.kind != "gru" for node in inputs["layers"])
+    return lambda: model.train_on_batch(x, y), float, 1 if shares_biases else 3
 
 
 def predict(inputs: Inputs) -> Any:

@@ -9,8 +9,10 @@ import numpy as np
 
 import mlext as ml
 import networks
+import recurrence
 from convolution import OPS as CONVOLUTIONS
 from mlext import functional as F
+from recurrence import OPS as RECURRENT
 
 Inputs = dict[str, Any]
 
@@ -76,6 +78,25 @@ def update(inputs: Inputs) -> Any:
     return optimizer.step, lambda _: np.concatenate([p.detach().numpy() for p in params])
 
 
+class Recurrent(ml.nn.Module):
+    """h of all steps, or of the last."""
+
+    def __init__(self, node: Any) -> None:
+        options = {"nonlinearity": "relu"} if node.kind == "rnn" else {}
+        self.layer = getattr(ml.nn, node.kind.upper())(node.w_ih.shape[1], node.units, **options)
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        self.layer.load_state_dict(dict(zip(names, node.arrays, strict=True)))
+        self.last = node.last
+
+    def forward(self, x: Any) -> Any:
+        y, _ = self.layer(x)
+        return y[:, -1] if self.last else y
+
+
+def attend(x: Any) -> Any:
+    return F.matmul(F.softmax(F.matmul(x, F.permute(x, (0, 2, 1)))), x)
+
+
 def modules(node: Any) -> list[Any]:
     nn, weights = ml.nn, {"weight": getattr(node, "weight", None), "bias": getattr(node, "bias", None)}
     if isinstance(node, networks.Dense):
@@ -85,6 +106,10 @@ def modules(node: Any) -> list[Any]:
         made = nn.Conv2d(channels, node.weight.shape[0], node.weight.shape[1], groups=node.groups, **options)
     elif isinstance(node, networks.MaxPool):
         return [nn.MaxPool2d(node.size, node.stride, node.pad)]
+    elif isinstance(node, recurrence.Layer):
+        return [Recurrent(node)]
+    elif isinstance(node, networks.SelfAttention):
+        return [nn.Lambda(attend)]
     elif isinstance(node, networks.Residual):
         shortcut = sequential(node.shortcut) if node.shortcut else None
         return [nn.Residual(sequential(node.body), shortcut=shortcut, activation=node.act)]
@@ -137,6 +162,25 @@ def convolution(inputs: Inputs) -> Any:
     return (lambda: ml._C.conv2d_weight_gradient(g, x, w.shape, geometry, groups)), lambda y: y.numpy()
 
 
+def recurrent(inputs: Inputs) -> Any:
+    """One layer; in training the gradients of its weights, of which the recurrent one's is read."""
+    x, g, weights = ml.tensor(inputs["x"]), ml.tensor(inputs["g"]), inputs["layer"]
+    trains, options = inputs["op"] == "recurrent_training", {"nonlinearity": "relu"} if weights.kind == "rnn" else {}
+    layer = getattr(F, weights.kind)
+    parameters = [ml.Parameter(ml.tensor(a), requires_grad=trains) for a in weights.arrays]
+
+    def forward() -> Any:
+        return layer(x, None, *parameters, **options)[0]
+
+    def training() -> Any:
+        for p in parameters:
+            p.grad = None
+        forward().backward(g)
+        return parameters[1].grad
+
+    return (training if trains else forward), lambda y: y.numpy()
+
+
 def build(op: str) -> Callable[[Inputs], Any] | None:
     table = {
         "matmul": matmul,
@@ -145,6 +189,6 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
         "predict": predict,
         "cross_entropy": cross_entropy,
     }
-    table |= dict.fromkeys(CONVOLUTIONS, convolution)
+    table |= dict.fromkeys(CONVOLUTIONS, convolution) | dict.fromkeys(RECURRENT, recurrent)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)
     return table.get(op)

@@ -10,6 +10,8 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 import networks
+import recurrence
+from recurrence import OPS as RECURRENT
 
 Inputs = dict[str, Any]
 
@@ -74,6 +76,35 @@ def map_(inputs: Inputs) -> Any:
     return _session([helper.make_node(MAPS[inputs["op"]], list(arrays), ["out"])], arrays, {})
 
 
+# Gates in ONNX's order, by their places in PyTorch's.
+GATES = {"rnn": [0], "lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}
+
+
+def recurrent_arrays(layer: Any) -> list[np.ndarray]:
+    """Weights and biases as ONNX wants them, with an axis for the directions."""
+
+    def ordered(a: np.ndarray) -> np.ndarray:
+        return np.concatenate([a.reshape(-1, layer.units, *a.shape[1:])[i] for i in GATES[layer.kind]])
+
+    w, r, b_ih, b_hh = (ordered(a) for a in layer.arrays)
+    return [w[None], r[None], np.concatenate([b_ih, b_hh])[None]]
+
+
+def recurrent_node(layer: Any, names: list[str], outputs: list[str]) -> Any:
+    """A layer over (T, N, C) with result (T, 1, N, H)."""
+    options = {"rnn": {"activations": ["Relu"]}, "gru": {"linear_before_reset": 1}}.get(layer.kind, {})
+    return helper.make_node(layer.kind.upper(), names, outputs, hidden_size=layer.units, **options)
+
+
+def recurrent(inputs: Inputs) -> Any:
+    if inputs["op"] == "recurrent_training":
+        return None
+    names = ["w", "r", "b"]
+    node = recurrent_node(inputs["layer"], ["x", *names], ["out"])
+    constants = dict(zip(names, recurrent_arrays(inputs["layer"]), strict=True))
+    return _session([node], {"x": inputs["x"].transpose(1, 0, 2)}, constants), lambda y: y[:, 0].transpose(1, 0, 2)
+
+
 class Graph:
     """The nodes and constants of a network, with channels first."""
 
@@ -106,11 +137,24 @@ class Graph:
         if isinstance(node, networks.MaxPool):
             pads, strides = [node.pad] * 4, [node.stride] * 2
             return self.add("MaxPool", x, kernel_shape=[node.size] * 2, strides=strides, pads=pads)
+        if isinstance(node, recurrence.Layer):
+            return self.recurrent(node, x)
+        if isinstance(node, networks.SelfAttention):
+            scores = self.add("MatMul", x, self.add("Transpose", x, perm=[0, 2, 1]))
+            return self.add("MatMul", self.add("Softmax", scores), x)
         if isinstance(node, networks.Residual):
             return self.act(self.add("Add", self.layers(node.body, x), self.layers(node.shortcut, x)), node.act)
         if isinstance(node, networks.Mean):
             return self.add("Flatten", self.add("GlobalAveragePool", x))
-        return self.add("Flatten", self.add("Transpose", x, perm=[0, 2, 3, 1]))
+        return self.add("Flatten", x if len(node.shape) < 3 else self.add("Transpose", x, perm=[0, 2, 3, 1]))
+
+    def recurrent(self, node: Any, x: str) -> str:
+        names = [self.add("Transpose", x, perm=[1, 0, 2]), *map(self.constant, recurrent_arrays(node))]
+        y = f"v{len(self.nodes)}"
+        self.nodes.append(recurrent_node(node, names, [y, y + "h"]))
+        if node.last:
+            return self.add("Squeeze", y + "h", self.constant(np.array([0])))
+        return self.add("Squeeze", self.add("Transpose", y, perm=[2, 0, 1, 3]), self.constant(np.array([2])))
 
     def layers(self, nodes: Any, x: str) -> str:
         for node in nodes:
@@ -133,5 +177,5 @@ def convolution(inputs: Inputs) -> Any:
 
 def build(op: str) -> Callable[[Inputs], Any] | None:
     table = {"matmul": matmul, "matmul_integer": matmul_integer, "predict": predict, "conv": convolution}
-    table |= dict.fromkeys(MAPS, map_)
+    table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(RECURRENT, recurrent)
     return table.get(op)

@@ -11,7 +11,9 @@ import torch
 from torch.nn import functional as F
 
 import networks
+import recurrence
 from convolution import OPS as CONVOLUTIONS
+from recurrence import OPS as RECURRENT
 
 Inputs = dict[str, Any]
 
@@ -109,7 +111,37 @@ def convolution(inputs: Inputs, layout: Any = torch.contiguous_format) -> Any:
     return (forward if which is None else gradient), lambda y: y.permute(0, 2, 3, 1).numpy()
 
 
+def recurrent(inputs: Inputs) -> Any:
+    """One layer; in training the gradients of its weights, of which the recurrent one's is read."""
+    x, g, weights = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["g"]), inputs["layer"]
+    layer = recurrent_layer(weights)
+
+    def forward() -> Any:
+        with torch.inference_mode():
+            return layer(x)[0]
+
+    def training() -> Any:
+        layer.zero_grad()
+        layer(x)[0].backward(g)
+        return layer.weight_hh_l0.grad
+
+    return (training if inputs["op"] == "recurrent_training" else forward), lambda y: y.numpy()
+
+
+def recurrent_layer(weights: Any) -> Any:
+    options = {"nonlinearity": "relu"} if weights.kind == "rnn" else {}
+    layer = getattr(torch.nn, weights.kind.upper())(weights.w_ih.shape[1], weights.units, batch_first=True, **options)
+    with torch.no_grad():
+        for parameter, a in zip(layer.parameters(), weights.arrays, strict=True):
+            parameter.copy_(torch.from_numpy(a))
+    return layer
+
+
 ACTIVATIONS: dict[str | None, Callable[..., Any]] = {"relu": F.relu, "relu6": F.relu6, None: lambda x: x}
+
+
+def attend(x: Any) -> Any:
+    return torch.softmax(x @ x.transpose(1, 2), -1) @ x
 
 
 class Network(torch.nn.Module):
@@ -124,6 +156,10 @@ class Network(torch.nn.Module):
                 self.steps.append(self.weighted(node, shape))
             elif isinstance(node, networks.MaxPool):
                 self.steps.append(self.keep(torch.nn.MaxPool2d(node.size, node.stride, node.pad)))
+            elif isinstance(node, recurrence.Layer):
+                self.steps.append(self.recurrent(node))
+            elif isinstance(node, networks.SelfAttention):
+                self.steps.append(attend)
             elif isinstance(node, networks.Residual):
                 self.steps.append(self.residual(node))
             else:
@@ -143,7 +179,7 @@ class Network(torch.nn.Module):
             weight = weight.transpose(0, 3, 1, 2)
         else:
             made = torch.nn.Linear(weight.shape[1], weight.shape[0])
-            if shape is not None:
+            if shape is not None and len(shape) == 3:
                 weight = weight.reshape(-1, *shape).transpose(0, 3, 1, 2).reshape(weight.shape)
         with torch.no_grad():
             made.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
@@ -151,6 +187,10 @@ class Network(torch.nn.Module):
         self.keep(made)
         act = ACTIVATIONS[node.act]
         return lambda x: act(made(x))
+
+    def recurrent(self, node: Any) -> Callable[..., Any]:
+        layer, last = self.keep(recurrent_layer(node)), -1 if node.last else slice(None)
+        return lambda x: layer(x)[0][:, last]
 
     def residual(self, node: Any) -> Callable[..., Any]:
         body, shortcut, act = self.keep(Network(node.body)), self.keep(Network(node.shortcut)), ACTIVATIONS[node.act]
@@ -165,7 +205,7 @@ class Network(torch.nn.Module):
 def network(inputs: Inputs, layout: Any) -> tuple[Any, Any]:
     """The network and what it takes: images with channels first, in memory as the layout says."""
     model, x = Network(inputs["layers"]), inputs["x"]
-    if x.ndim == 2:
+    if x.ndim != 4:
         return model, lambda: torch.from_numpy(x)
     images = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=layout)
     return model.to(memory_format=layout), lambda: images
@@ -213,6 +253,6 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
         "predict": partial(prediction, compiled=eager),
         "cross_entropy": cross_entropy,
     }
-    table |= dict.fromkeys(CONVOLUTIONS, convolution)
+    table |= dict.fromkeys(CONVOLUTIONS, convolution) | dict.fromkeys(RECURRENT, recurrent)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)
     return table.get(op)
