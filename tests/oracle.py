@@ -163,27 +163,33 @@ def doubled(x):
     return x
 
 
-def recurrent(kind: str, x, w, r, b_ih, b_hh, h, c, lengths=None, reverse=False):  # type: ignore[no-untyped-def]
+def recurrent(kind: str, x, w, r, b_ih, b_hh, h, c, w_hr=None, peepholes=None, lengths=None, reverse=False):  # type: ignore[no-untyped-def]
     """y, h and c of a recurrent layer, sequence by sequence and step by step."""
     sigmoid = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
     n, steps, _ = x.shape
-    y, last_h, last_c = np.zeros((n, steps, r.shape[1])), np.zeros((n, r.shape[1])), np.zeros((n, r.shape[1]))
+    y, last_h, last_c = np.zeros((n, steps, r.shape[1])), np.zeros((n, r.shape[1])), np.zeros((n, len(r) // 4))
+    pi, pf, po = (0, 0, 0) if peepholes is None else np.split(peepholes, 3)
     for i in range(n):
         state, cell = h[i], None if c is None else c[i]
         length = steps if lengths is None else lengths[i]
         for t in reversed(range(length)) if reverse else range(length):
             inputs, sums = w @ x[i, t] + b_ih, r @ state + b_hh
-            if kind == "lstm":
+            if kind.startswith("lstm"):
                 a, f, g, o = np.split(inputs + sums, 4)
-                cell = sigmoid(f) * cell + sigmoid(a) * np.tanh(g)
-                state = sigmoid(o) * np.tanh(cell)
-            elif kind == "gru":
+                cell = sigmoid(f + pf * cell) * cell + sigmoid(a + pi * cell) * np.tanh(g)
+                state = sigmoid(o + po * cell) * np.tanh(cell)
+                state = state if w_hr is None else w_hr @ state
+            elif kind.startswith("gru"):
                 (xr, xz, xn), (sr, sz, sn) = np.split(inputs, 3), np.split(sums, 3)
-                z, new = sigmoid(xz + sz), np.tanh(xn + sigmoid(xr + sr) * sn)
+                reset, z = sigmoid(xr + sr), sigmoid(xz + sz)
+                if kind == "gru_before":
+                    sn = np.split(r, 3)[2] @ (reset * state) + np.split(b_hh, 3)[2]
+                new = np.tanh(xn + (1 if kind == "gru_before" else reset) * sn)
                 state = (1 - z) * new + z * state
             else:
                 state = np.maximum(inputs + sums, 0) if kind == "relu" else np.tanh(inputs + sums)
             y[i, t] = state
         last_h[i] = state
-        last_c[i] = 0 if cell is None else cell
+        if kind.startswith("lstm"):
+            last_c[i] = cell
     return y, last_h, last_c

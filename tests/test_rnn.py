@@ -16,6 +16,16 @@ from mlext import functional as F
 
 Array = np.ndarray[Any, Any]
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+# What a kind has besides weights, biases and states; the function's name comes first.
+KINDS = {
+    "rnn": [],
+    "gru": [],
+    "gru_before": [],
+    "lstm": [],
+    "lstm_peepholes": ["peepholes"],
+    "lstm_projected": ["weight_hr"],
+    "lstm_all": ["weight_hr", "peepholes"],
+}
 LENGTHS = [3, 6, 1, 4]
 
 # (N, T, C, H), options of the function.
@@ -31,10 +41,12 @@ CASES: list[tuple[tuple[int, int, int, int], dict[str, Any]]] = [
 
 
 def draw(rng: np.random.Generator, kind: str, sizes: tuple[int, int, int, int], dtype: str) -> list[Array]:
-    """x, the two weights and biases, h and c."""
-    n, t, c, h = sizes
-    rows = GATES[kind] * h
-    shapes = [(n, t, c), (rows, c), (rows, h), (rows,), (rows,), (n, h), (n, h)]
+    """x, the two weights and biases, h and c, and what else the kind has."""
+    n, t, c, units = sizes
+    rows = GATES[kind.partition("_")[0]] * units
+    h = (2 * units + 2) // 3 if "weight_hr" in KINDS[kind] else units
+    more = {"weight_hr": (h, units), "peepholes": (3 * units,)}
+    shapes = [(n, t, c), (rows, c), (rows, h), (rows,), (rows,), (n, h), (n, units), *map(more.get, KINDS[kind])]
     values = [(rng.standard_normal(shape) / 2).astype(dtype) for shape in shapes]
     values[2] /= np.sqrt(h).astype(dtype)  # errors do not grow from step to step
     return values
@@ -42,24 +54,31 @@ def draw(rng: np.random.Generator, kind: str, sizes: tuple[int, int, int, int], 
 
 def call(kind: str, values: list[Any], **options: Any) -> list[Any]:
     """y, h and c (of lstm)."""
-    x, *weights, h, c = values
-    y, state = getattr(F, kind)(x, (h, c) if kind == "lstm" else h, *weights, **options)
-    return [y, *(state if kind == "lstm" else [state])]
+    x, *weights, h, c = values[:7]
+    name = kind.partition("_")[0]
+    if kind == "gru_before":
+        options["reset_after"] = False
+    options |= dict(zip(KINDS[kind], values[7:], strict=True))
+    y, state = getattr(F, name)(x, (h, c) if name == "lstm" else h, *weights, **options)
+    return [y, *(state if name == "lstm" else [state])]
 
 
-@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("sizes", "options"), CASES)
 def test_steps_are_those_of_the_formulas(
     level: str, kind: str, sizes: tuple[int, int, int, int], options: dict[str, Any]
 ) -> None:
     for dtype, tolerance in (("float64", 1e-12), ("float32", 3e-6)):
         values = draw(np.random.default_rng(0), kind, sizes, dtype)
-        expected = oracle.recurrent(kind, *(v.astype(np.float64) for v in values), **options)
+        wide = [v.astype(np.float64) for v in values]
+        more = {"weight_hr": "w_hr"}
+        named = {more.get(k, k): v for k, v in zip(KINDS[kind], wide[7:], strict=True)}
+        expected = oracle.recurrent(kind, *wide[:7], **named, **options)
         for got, right in zip(call(kind, values, **options), expected, strict=False):
             np.testing.assert_allclose(got, right, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("sizes", "options"), CASES)
 @pytest.mark.parametrize("used", ["y", "h", "c", "yhc"])
 def test_gradients_are_those_of_differences(
@@ -67,7 +86,7 @@ def test_gradients_are_those_of_differences(
 ) -> None:
     rng = np.random.default_rng(1)
     values = draw(rng, kind, sizes, "float64")
-    if kind != "lstm":
+    if not kind.startswith("lstm"):
         used = used.replace("c", "") or "h"
     places = ["yhc".index(letter) for letter in used]
 
@@ -77,7 +96,7 @@ def test_gradients_are_those_of_differences(
 
     tensors = [ml.tensor(v, requires_grad=True) for v in values]
     loss(tensors).backward()
-    inputs = [i for i in range(7) if kind == "lstm" or i != 6]
+    inputs = [i for i in range(len(values)) if kind.startswith("lstm") or i != 6]
     directions = [rng.standard_normal(v.shape) for v in values]
     for i in inputs:
         moved = [
@@ -89,7 +108,7 @@ def test_gradients_are_those_of_differences(
         assert abs((high - low) / 2e-6 - slope) <= 1e-6 * max(1.0, abs(slope)), i
 
 
-@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "options", [{}, {"reverse": True}, {"lengths": LENGTHS}, {"lengths": LENGTHS, "reverse": True}]
 )
@@ -122,17 +141,18 @@ def test_ten_thousand_steps_in_the_memory_of_a_hundred() -> None:
     assert peaks[0] < 0.7 * gates < 2.5 * gates < peaks[1]
 
 
-@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize(("kind", "more"), [("RNN", {}), ("GRU", {}), ("LSTM", {}), ("LSTM", {"proj_size": 4})])
 @pytest.mark.parametrize(("layers", "both", "bias"), [(1, False, True), (3, False, False), (2, True, True)])
-def test_layers_equal_torch(kind: str, layers: int, both: bool, bias: bool) -> None:
+def test_layers_equal_torch(kind: str, more: dict[str, Any], layers: int, both: bool, bias: bool) -> None:
     torch = pytest.importorskip("torch")
-    options = {"bidirectional": both, "bias": bias}
+    options = {"bidirectional": both, "bias": bias, **more}
     theirs = getattr(torch.nn, kind)(5, 6, layers, batch_first=True, **options, dtype=torch.float64)
     ours = getattr(ml.nn, kind)(5, 6, layers, **options, dtype="float64")
     ours.load_state_dict({k: v.detach().numpy() for k, v in theirs.state_dict().items()})
     rng = np.random.default_rng(2)
     x = rng.standard_normal((4, 6, 5))
-    state = [rng.standard_normal((layers * (1 + both), 4, 6)) for _ in range(2 if kind == "LSTM" else 1)]
+    sizes = [more.get("proj_size", 6), 6] if kind == "LSTM" else [6]
+    state = [rng.standard_normal((layers * (1 + both), 4, size)) for size in sizes]
     tx, mx = torch.tensor(x, requires_grad=True), ml.tensor(x, requires_grad=True)
     ts, ms = [torch.tensor(s, requires_grad=True) for s in state], [ml.tensor(s, requires_grad=True) for s in state]
     pack, unpack = torch.nn.utils.rnn.pack_padded_sequence, torch.nn.utils.rnn.pad_packed_sequence
@@ -154,10 +174,11 @@ def test_layers_equal_torch(kind: str, layers: int, both: bool, bias: bool) -> N
             a.grad = b.grad = None
 
 
-@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
-def test_cells_are_steps(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "options"), [("RNN", {}), ("GRU", {}), ("GRU", {"reset_after": False}), ("LSTM", {})])
+def test_cells_are_steps(kind: str, options: dict[str, Any]) -> None:
     rng = np.random.default_rng(3)
-    layer, cell = getattr(ml.nn, kind)(3, 5, rng=0), getattr(ml.nn, kind + "Cell")(3, 5, rng=1)
+    layer = getattr(ml.nn, kind)(3, 5, rng=0, **options)
+    cell = getattr(ml.nn, kind + "Cell")(3, 5, rng=1, **options)
     cell.load_state_dict({k.removesuffix("_l0"): v for k, v in layer.state_dict().items()})
     x = ml.tensor(rng.standard_normal((2, 4, 3)).astype(np.float32))
     y, _ = layer(x)
@@ -166,6 +187,21 @@ def test_cells_are_steps(kind: str) -> None:
         state = cell(x[:, t], state)
         h = state[0] if kind == "LSTM" else state
         np.testing.assert_array_equal(h.detach().numpy(), y[:, t].detach().numpy())
+
+
+def test_options_of_layers_are_those_of_functions() -> None:
+    x = np.random.default_rng(15).standard_normal((2, 5, 3)).astype(np.float32)
+    layer = ml.nn.LSTM(3, 6, proj_size=4, peepholes=True, rng=0)
+    weights = [layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0]
+    y, (h, c) = F.lstm(x, None, *weights, weight_hr=layer.weight_hr_l0, peepholes=layer.peepholes_l0)
+    mine, (my_h, my_c) = layer(x)
+    assert (y.shape, my_h.shape, my_c.shape) == ((2, 5, 4), (1, 2, 4), (1, 2, 6))
+    for a, b in ((mine, y), (my_h[0], h), (my_c[0], c)):
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+    for gru in (ml.nn.GRU(3, 6, reset_after=False, rng=0), ml.nn.GRU(3, 6, rng=0)):
+        weights = [gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0]
+        expected = F.gru(x, None, *weights, reset_after=gru.reset_after)[0]
+        np.testing.assert_array_equal(gru(x)[0].detach().numpy(), expected.detach().numpy())
 
 
 def test_functions_of_one_step() -> None:
@@ -178,16 +214,16 @@ def test_functions_of_one_step() -> None:
         F.gru_cell(X, None, W[:12], R[:12])
 
 
-@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_sequence_in_parts_is_the_whole_bit_for_bit(level: str, kind: str) -> None:
-    x, *weights, h, c = draw(np.random.default_rng(4), kind, (5, 9, 3, 70), "float32")
-    whole = call(kind, [x, *weights, h, c])
-    state, parts = (h, c) if kind == "lstm" else h, []
+    x, *weights, h, c = (values := draw(np.random.default_rng(4), kind, (5, 9, 3, 70), "float32"))[:7]
+    whole = call(kind, values)
+    state, parts = [h, c], []
     for begin, end in ((0, 4), (4, 5), (5, 9)):
-        y, state = getattr(F, kind)(x[:, begin:end], state, *weights)
+        y, *state = call(kind, [x[:, begin:end], *weights, *(state + [c])[:2], *values[7:]])
         parts.append(y)
     np.testing.assert_array_equal(np.concatenate(parts, 1), whole[0])
-    for a, b in zip(state if kind == "lstm" else [state], whole[1:], strict=True):
+    for a, b in zip(state, whole[1:], strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -206,7 +242,7 @@ def test_relu_and_streams_of_the_module() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_halves_are_rounded_floats(level: str, kind: str, dtype: str) -> None:
     values = draw(np.random.default_rng(6), kind, (3, 4, 5, 20), "float32")
@@ -219,11 +255,11 @@ def test_halves_are_rounded_floats(level: str, kind: str, dtype: str) -> None:
     for v in halves:
         v.requires_grad = True
     F.sum(call(kind, halves)[0]).backward()
-    assert all(v.grad.dtype == v.dtype for v in halves[:6])
+    assert all(v.grad.dtype == v.dtype for v in halves[:6] + halves[7:])
 
 
 def test_bits_do_not_depend_on_threads_nor_on_other_sequences(level: str, threads: Callable[[int], None]) -> None:
-    for kind in GATES:
+    for kind in KINDS:
         values = draw(np.random.default_rng(7), kind, (40, 6, 20, 60), "float32")
         lengths = np.random.default_rng(8).integers(1, 7, 40)
         seen = set()
@@ -236,7 +272,7 @@ def test_bits_do_not_depend_on_threads_nor_on_other_sequences(level: str, thread
             seen.add(b"".join([v.detach().numpy().tobytes() for v in out] + grads))
         assert len(seen) == 1
         together = call(kind, values, lengths=lengths)
-        for v in (values[0], *values[5:]):
+        for v in (values[0], *values[5:7]):
             v[np.arange(40) != 3] = np.nan
         for a, b in zip(call(kind, values, lengths=lengths), together, strict=True):
             np.testing.assert_array_equal(a[3], b[3])
@@ -248,9 +284,10 @@ def test_nothing_outside_the_arguments_is_touched(level: str, pages: list[Guarde
         shapes = [(2, 3, 5), (gates * 9, 5), (gates * 9, 9), (gates * 9,), (2, 9)]
         x, *weights, bias, h = (rng.standard_normal(s).astype(np.float32) for s in shapes)
         cell = "rnn_tanh" if kind == "rnn" else kind
-        expected = _C.recurrent(cell, x, *weights, bias, bias, h, h, None, False, True)
+        expected = _C.recurrent(cell, x, *weights, bias, bias, None, None, h, h, None, False, True)
         x, bias, h = (page.end(v) for page, v in zip(pages, (x, bias, h), strict=False))
-        got = _C.recurrent(cell, x, pages[3].end(weights[0]), weights[1], bias, bias, h, h, None, False, True)
+        first = pages[3].end(weights[0])
+        got = _C.recurrent(cell, x, first, weights[1], bias, bias, None, None, h, h, None, False, True)
         for a, b in zip(got, expected, strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -276,9 +313,11 @@ def test_gates_are_as_good_as_stated(level: str) -> None:
 
 
 def test_padding_is_not_read() -> None:
-    for kind in GATES:
+    for kind in KINDS:
         values = draw(np.random.default_rng(10), kind, (4, 6, 3, 9), "float32")
         right = call(kind, values, lengths=LENGTHS)
+        # Freed memory that the next calls get is full of NaN.
+        call(kind, [ml.tensor(np.full_like(v, np.nan), requires_grad=True) for v in values])
         for i, length in enumerate(LENGTHS):
             values[0][i, length:] = np.nan
         tensors = [ml.tensor(v, requires_grad=True) for v in values]
@@ -286,8 +325,9 @@ def test_padding_is_not_read() -> None:
         for a, b in zip(got, right, strict=True):
             np.testing.assert_array_equal(a.detach().numpy(), b)
         F.sum(got[0]).backward()
-        assert (tensors[0].grad.numpy()[1:, 5:][1:] == 0).all()
-        assert np.isfinite(tensors[2].grad.numpy()).all()
+        for i, length in enumerate(LENGTHS):
+            assert (tensors[0].grad.numpy()[i, length:] == 0).all()
+        assert all(np.isfinite(t.grad.numpy()).all() for t in tensors if t.grad is not None)
 
 
 def test_a_captured_step_trains() -> None:
@@ -333,6 +373,9 @@ H = np.ones((2, 4), np.float32)
         ({"lengths": [0, 5]}, ValueError, "'lengths': expected lengths from 1 to 5, those of x, got 0"),
         ({"lengths": [5]}, ValueError, r"'lengths': expected shape \(2,\)"),
         ({"lengths": [1.5, 2.0]}, TypeError, "'lengths': expected integers, got float64"),
+        ({"weight_hr": R[:2]}, ValueError, r"'weight_hr': expected shape \(4, 4\) \(a row per column"),
+        ({"peepholes": B}, ValueError, r"'peepholes': expected shape \(12,\)"),
+        ({"peepholes": B[:12].astype(np.float64)}, TypeError, "'peepholes': expected float32"),
         ({"checkpoint": 0}, ValueError, "'checkpoint': expected at least one step, got 0"),
         ({"checkpoint": 2.0}, TypeError, "'checkpoint': expected None or a number of steps, got 2.0"),
     ],
@@ -358,13 +401,13 @@ def test_errors_of_layers() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_no_sequences(dtype: str) -> None:
-    for kind in GATES:
+    for kind in KINDS:
         values = [_C.cast(ml.tensor(v), dtype) for v in draw(np.random.default_rng(0), kind, (0, 5, 3, 4), "float32")]
         for recorded in (False, True):
             for v in values:
                 v.requires_grad = recorded
             y, h, *_ = call(kind, values)
-            assert (y.shape, h.shape) == ((0, 5, 4), (0, 4))
+            assert (y.shape, h.shape) == ((0, 5, values[5].shape[1]), values[5].shape)
             assert y.dtype == h.dtype == values[0].dtype
         F.sum(y).backward()
         assert (values[2].grad.numpy().astype(np.float32) == 0).all()

@@ -24,8 +24,11 @@ inline void check_layer(const char* op, const Array& x, const RecurrentWeights& 
   const index gates = gates_of(cell);
   const std::string rows = gates > 1 ? text(gates, " H") : "H";
   require_same_dtype(op, "weight_hh", *w.hh, "x", x);
-  if (w.hh->rank() != 2 || w.hh->shape[1] < 1 || w.hh->shape[0] != gates * w.hh->shape[1])
-    refuse(op, "weight_hh", text("shape (", rows, ", H) with at least one unit"), w.hh->shape);
+  const bool projects = w.hr != nullptr;
+  if (w.hh->rank() != 2 || w.hh->shape[0] < 1 || w.hh->shape[0] % gates != 0 || w.hh->shape[1] < 1 ||
+      (!projects && w.hh->shape[0] != gates * w.hh->shape[1]))
+    refuse(op, "weight_hh", text("shape (", rows, projects ? ", P" : ", H", ") with at least one unit"), w.hh->shape);
+  const index units = w.hh->shape[0] / gates;
   require_same_dtype(op, "weight_ih", *w.ih, "x", x);
   require_shape(op, "weight_ih", *w.ih, {w.hh->shape[0], x.shape[2]},
                 " (rows as weight_hh has, columns as x has channels)");
@@ -35,6 +38,14 @@ inline void check_layer(const char* op, const Array& x, const RecurrentWeights& 
     require_same_dtype(op, name, *bias, "x", x);
     require_shape(op, name, *bias, {w.hh->shape[0]}, " (one per row of weight_hh)");
   };
+  if (projects) {
+    require_same_dtype(op, "weight_hr", *w.hr, "x", x);
+    require_shape(op, "weight_hr", *w.hr, {w.hh->shape[1], units}, " (a row per column of weight_hh)");
+  }
+  if (w.peep != nullptr) {
+    require_same_dtype(op, "peepholes", *w.peep, "x", x);
+    require_shape(op, "peepholes", *w.peep, {3 * units}, " (one per unit for each of i, f, o)");
+  }
   check_bias("bias_ih", w.bias_ih);
   check_bias("bias_hh", w.bias_hh);
   if (lengths != nullptr) check_lengths(op, *lengths, x.shape[0]);
@@ -64,15 +75,19 @@ inline void narrow(std::initializer_list<Array*> results, DType dtype) {
   }
 }
 
-inline Layer layer_of(const RecurrentOptions& options, const Dims& y, const Array& weight, const Array* lengths) {
+inline Layer layer_of(const RecurrentOptions& options, const Dims& y, const Array& weight, const Array& projection,
+                      const Array& peepholes, const Array* lengths) {
   return {weight.device,
           weight.dtype,
           options.cell,
           options.reverse,
           y[1],
           y[0],
+          weight.shape[0] / gates_of(options.cell),
           y[2],
           {weight.data, pack_home(weight)},
+          {projection.data, projection.data != nullptr ? pack_home(projection) : nullptr},
+          peepholes.data,
           lengths != nullptr ? lengths->ptr<std::int64_t>() : nullptr};
 }
 

@@ -1,4 +1,6 @@
 // The way back: for each step, the last one first, the gradients of the gates, and their product with the recurrent weight.
+#include <optional>
+
 #include "core/dtype.h"
 #include "core/isa.h"
 #include "core/launch.h"
@@ -17,7 +19,7 @@ namespace {
 // Memory of a call.
 struct Backward {
   const void *gy, *gh_last, *gc_last, *y, *gates, *before, *extra;
-  void *gx, *gsums, *gh, *gc;  // gsums null: it is gx
+  void *gx, *gsums, *gh, *gc, *gprojected;  // gsums null: it is gx
 };
 
 template <class T>
@@ -29,57 +31,103 @@ class BackwardWalk {
         layer_(layer),
         order_(order),
         b_(b),
-        weight_(Weight<T>{gemm, layer.gates() * layer.units, layer.units, 1, layer.units, 1}.pack(
-            layer.dtype, layer.weight, kSlotPanels)) {}
+        weight_(Weight<T>{gemm, layer.fed() * layer.units, layer.outputs, 1, layer.outputs, 1}.pack(
+            layer.dtype, layer.weight, kSlotPanels)) {
+    const Weight<T> second{gemm, layer.outputs, layer.units, 1, layer.units, 1};
+    if (layer.projects()) second_.emplace(Weight<T>(second).pack(layer.dtype, layer.projection, kSlotSecond));
+    if (layer.cell == Cell::gru_before)
+      second_.emplace(Weight<T>(second).pack(layer.dtype, layer.template reset_weight<T>(), kSlotSecond));
+  }
 
-  // Sequences first to last of the order_.
+  // Sequences first to last of the order.
   void run(index first, index count) const {
-    const index row = state_row(weight_.kernels, layer_.units), wide = state_row(weight_.kernels, weight_.k);
-    T* gh = scratch<T>(kSlotState, 2 * count * row);
-    T* gc = gh + count * row;
-    T* factors = scratch<T>(kSlotFactors, count * wide);
+    const Chunk chunk(*this, first, count);
     for (index i = 0; i < count; ++i) {
-      load_state(gh + i * row, b_.gh_last, order_.sequence[first + i], layer_.units);
-      load_state(gc + i * row, b_.gc_last, order_.sequence[first + i], layer_.units);
+      load_state(chunk.gh + i * chunk.row, b_.gh_last, sequence(first + i), layer_.outputs);
+      load_state(chunk.gc + i * chunk.row, b_.gc_last, sequence(first + i), layer_.units);
     }
     index active = 0;
-    for (index s = order_.length[order_.sequence[first]] - 1; s >= 0; --s) {
-      while (active < count && order_.length[order_.sequence[first + active]] > s) ++active;
+    for (index s = order_.length[sequence(first)] - 1; s >= 0; --s) {
+      while (active < count && order_.length[sequence(first + active)] > s) ++active;
       poll_interrupt();
-      for (index i = 0; i < active; ++i)
-        step(order_.sequence[first + i], s, gh + i * row, gc + i * row, factors + i * wide);
-      for (index panel = 0; panel < weight_.panels.count; ++panel) {
-        weight_.multiply(panel, 0, nullptr, layer_.cell == Cell::gru, {factors, wide},
-                         {gh + weight_.column(panel), row}, active);
-      }
+      step(chunk, s, active);
     }
+    const index all = layer_.gates() * layer_.units;
     for (index i = 0; i < count; ++i) {
-      const index n = order_.sequence[first + i];
-      std::copy_n(gh + i * row, layer_.units, static_cast<T*>(b_.gh) + n * layer_.units);
-      if (b_.gc != nullptr) std::copy_n(gc + i * row, layer_.units, static_cast<T*>(b_.gc) + n * layer_.units);
-      clear_rest<T>(layer_, n, order_.length[n], weight_.k, b_.gx);
-      if (b_.gsums != nullptr) clear_rest<T>(layer_, n, order_.length[n], weight_.k, b_.gsums);
+      const index n = sequence(first + i), length = order_.length[n];
+      std::copy_n(chunk.gh + i * chunk.row, layer_.outputs, static_cast<T*>(b_.gh) + n * layer_.outputs);
+      if (b_.gc != nullptr)
+        std::copy_n(chunk.gc + i * chunk.row, layer_.units, static_cast<T*>(b_.gc) + n * layer_.units);
+      clear_rest<T>(layer_, n, length, all, b_.gx);
+      clear_rest<T>(layer_, n, length, all, b_.gsums);
+      clear_rest<T>(layer_, n, length, layer_.outputs, b_.gprojected);
     }
   }
 
  private:
-  void step(index n, index s, T* gh, T* gc, T* factor) const {
-    const index t = layer_.step(order_.length[n], s);
-    const index one = layer_.place(n, t, layer_.units), all = layer_.place(n, t, weight_.k);
+  // Sequences that walk together, and their workspace.
+  struct Chunk {
+    index first, row, wide;
+    T *gh, *gc, *mid, *factors;  // mid: the result of the second product
+
+    Chunk(const BackwardWalk& way, index begin, index count)
+        : first(begin),
+          row(state_row(way.weight_.kernels, std::max(way.layer_.units, way.layer_.outputs))),
+          wide(state_row(way.weight_.kernels, way.layer_.gates() * way.layer_.units)),
+          gh(scratch<T>(kSlotState, 3 * count * row)),
+          gc(gh + count * row),
+          mid(gc + count * row),
+          factors(scratch<T>(kSlotFactors, count * wide)) {}
+  };
+
+  index sequence(index i) const { return order_.sequence[i]; }
+
+  void step(const Chunk& chunk, index s, index active) const {
+    if (layer_.projects()) {
+      for (index i = 0; i < active; ++i) project(chunk, s, i);
+      multiply(*second_, false, {chunk.gh, chunk.row}, {chunk.mid, chunk.row}, active);
+    }
+    for (index i = 0; i < active; ++i) kernels_.gradient[static_cast<int>(layer_.cell)](arguments(chunk, s, i));
+    if (layer_.cell == Cell::gru_before) {
+      multiply(*second_, false, {chunk.factors + 2 * layer_.units, chunk.wide}, {chunk.mid, chunk.row}, active);
+      for (index i = 0; i < active; ++i) kernels_.reset_gradient(arguments(chunk, s, i));
+    }
+    multiply(weight_, is_gru(layer_.cell), {chunk.factors, chunk.wide}, {chunk.gh, chunk.row}, active);
+  }
+
+  void multiply(const Weight<T>& weight, bool adds, Rows<const T> a, Rows<T> out, index active) const {
+    for (index panel = 0; panel < weight.panels.count; ++panel)
+      weight.multiply(panel, 0, nullptr, adds, a, {out.data + weight.column(panel), out.row}, active);
+  }
+
+  // The gradient of a projected h, all of it, which is also left for the weight's.
+  void project(const Chunk& chunk, index s, index i) const {
+    const index n = sequence(chunk.first + i), at = layer_.place(n, layer_.step(order_.length[n], s), layer_.outputs);
+    T* gh = chunk.gh + i * chunk.row;
+    for (index u = 0; u < layer_.outputs && b_.gy != nullptr; ++u) gh[u] += static_cast<const T*>(b_.gy)[at + u];
+    std::copy_n(gh, layer_.outputs, static_cast<T*>(b_.gprojected) + at);
+  }
+
+  StepGradientArgs<T> arguments(const Chunk& chunk, index s, index i) const {
+    const index n = sequence(chunk.first + i), t = layer_.step(order_.length[n], s);
+    const index one = layer_.place(n, t, layer_.units), all = one * layer_.gates();
     const auto of = [](const void* p, index at) { return p != nullptr ? static_cast<const T*>(p) + at : nullptr; };
+    const bool projects = layer_.projects();
     StepGradientArgs<T> args{};
     args.units = args.gate_step = layer_.units;
-    args.gy = of(b_.gy, one);
+    args.gy = projects ? nullptr : of(b_.gy, one);
     args.y = of(b_.y, one);
     args.gates = of(b_.gates, all);
     args.before = of(b_.before, one);
     args.extra = of(b_.extra, one);
-    args.gh = gh;
-    args.gc = gc;
+    args.peepholes = static_cast<const T*>(layer_.peepholes);
+    args.gh = (projects ? chunk.mid : chunk.gh) + i * chunk.row;
+    args.gc = chunk.gc + i * chunk.row;
     args.gx = static_cast<T*>(b_.gx) + all;
     args.gsums = b_.gsums != nullptr ? static_cast<T*>(b_.gsums) + all : nullptr;
-    args.factor = factor;
-    kernels_.gradient[static_cast<int>(layer_.cell)](args);
+    args.factor = chunk.factors + i * chunk.wide;
+    args.greset = chunk.mid + i * chunk.row;
+    return args;
   }
 
   const RecurrentTypeKernels<T>& kernels_;
@@ -87,27 +135,30 @@ class BackwardWalk {
   const Order& order_;
   const Backward& b_;
   const Weight<T> weight_;
+  std::optional<Weight<T>> second_;  // of the projection, or of r h
 };
 
 }  // namespace
 }  // namespace rnn_detail
 
 RecurrentGradients recurrent_gradient(const char* op, const Array* gy, const Array* gh, const Array* gc,
-                                      const Recurrence& left, const Array& weight, const Array* lengths,
+                                      const Recurrence& left, const RecurrentWeights& weights, const Array* lengths,
                                       const RecurrentOptions& options) {
   using namespace rnn_detail;
   if (left.y.rank() != 3) refuse(op, "y", "3 dimensions (T, N, H)", "shape ", left.y.shape);
+  const Array& weight = *weights.hh;
   const Dims shape = left.y.shape;
-  const index steps = shape[0], n = shape[1], units = shape[2], gates = gates_of(options.cell);
+  const index steps = shape[0], n = shape[1], outputs = shape[2], gates = gates_of(options.cell);
+  const index units = weights.hr != nullptr ? weights.hr->shape[1] : outputs;
   const DType given_dtype = weight.dtype, dtype = accumulate_dtype(given_dtype);
   const auto check = [&](const char* name, const Array* g, const Dims& expected) {
     if (g == nullptr) return;
     require_same_dtype(op, name, *g, "weight_hh", weight);
     require_shape(op, name, *g, expected, "");
   };
-  require_shape(op, "weight_hh", weight, {gates * units, units}, "");
+  require_shape(op, "weight_hh", weight, {gates * units, outputs}, "");
   check("gy", gy, shape);
-  check("gh", gh, {n, units});
+  check("gh", gh, {n, outputs});
   check("gc", gc, {n, units});
   const auto check_left = [&](const char* name, const Array& a, const Dims& expected) {
     require_dtype(op, name, a, dtype, " (as the layer left it)");
@@ -117,26 +168,27 @@ RecurrentGradients recurrent_gradient(const char* op, const Array* gy, const Arr
   if (gates > 1) {
     check_left("gates", left.gates, {steps, n, gates * units});
     check_left("before", left.before, shape);
-    check_left("extra", left.extra, shape);
+    check_left("extra", left.extra, {steps, n, units});
   }
   if (lengths != nullptr) check_lengths(op, *lengths, n);
-  const Dims wide{steps, n, gates * units}, last{n, units};
+  const Dims wide{steps, n, gates * units}, last{n, outputs};
   const auto make = [&](bool wanted, const Dims& of) { return result(wanted, of, dtype, weight.device); };
   RecurrentGradients out{make(true, wide), make(options.cell == Cell::gru, wide), make(true, last),
-                         make(options.cell == Cell::lstm, last)};
+                         make(options.cell == Cell::lstm, {n, units}), make(weights.hr != nullptr, shape)};
   if (last.count() > 0) {
     const Array of_y = prepared(gy, dtype), of_h = prepared(gh, dtype), of_c = prepared(gc, dtype),
-                w = dense(weight, dtype), y = dense(left.y, dtype);
-    const Layer layer = layer_of(options, shape, w, lengths);
+                w = dense(weight, dtype), y = dense(left.y, dtype), w_hr = prepared(weights.hr, dtype),
+                peep = prepared(weights.peep, dtype);
+    const Layer layer = layer_of(options, shape, w, w_hr, peep, lengths);
     const Backward b{of_y.data,       of_h.data,  of_c.data,     y.data,     left.gates.data, left.before.data,
-                     left.extra.data, out.x.data, out.sums.data, out.h.data, out.c.data};
+                     left.extra.data, out.x.data, out.sums.data, out.h.data, out.c.data,      out.projected.data};
     launch(op, {layer.flops(), static_cast<double>(left.gates.nbytes() + w.nbytes() + out.x.nbytes())},
            {given(of_y), given(of_h), given(of_c), &w, &y, given(left.gates), given(left.before), given(left.extra),
-            lengths},
-           {&out.x, given(out.sums), &out.h, given(out.c)},
+            given(w_hr), given(peep), lengths},
+           {&out.x, given(out.sums), &out.h, given(out.c), given(out.projected)},
            [layer, b] { walk<BackwardWalk>(gemm_kernels(layer.device), recurrent_kernels(layer.device), layer, b); });
   }
-  narrow({&out.x, &out.sums, &out.h, &out.c}, given_dtype);
+  narrow({&out.x, &out.sums, &out.h, &out.c, &out.projected}, given_dtype);
   if (options.cell != Cell::gru) out.sums = out.x;
   return out;
 }

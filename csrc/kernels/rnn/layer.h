@@ -6,16 +6,18 @@
 
 namespace mlext {
 
-constexpr index gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
+constexpr bool is_gru(Cell cell) { return cell == Cell::gru || cell == Cell::gru_before; }
+constexpr index gates_of(Cell cell) { return cell == Cell::lstm ? 4 : is_gru(cell) ? 3 : 1; }
 
-// What a layer leaves. For a gradient, and only then: `gates` (T, N, G H), all but of rnn; `before`, h_{t-1}, and `extra`, c_{t-1}
-// (lstm) or R h_{t-1} + b of n (gru), (T, N, H) each.
+// What a layer leaves. For a gradient, and only then: `gates` (T, N, G H), all but of rnn; `before`, h_{t-1}, shaped as y; and
+// `extra` (T, N, H), c_{t-1} (lstm), R h_{t-1} + b of n (gru) or r h_{t-1} (gru_before).
 struct Recurrence {
   Array y, h, c;  // of all steps; of the last one, c of lstm alone
   Array gates, before, extra;
 };
 struct RecurrentWeights {
-  const Array *ih, *hh, *bias_ih, *bias_hh;  // a bias may be null
+  const Array *ih, *hh, *bias_ih, *bias_hh;    // a bias may be null
+  const Array *hr = nullptr, *peep = nullptr;  // lstm: projection (P, H) and peepholes (3 H) of i f o, or null
 };
 struct RecurrentOptions {
   Cell cell;
@@ -26,11 +28,12 @@ Recurrence recurrent(const char* op, const Array& x, const RecurrentWeights& wei
 
 // From the gradients of y, h and c, each may be null, and what the layer left: y (rnn), gates and extra (lstm, gru), before (gru).
 struct RecurrentGradients {
-  Array x, sums;  // of x; and of R h + b, which is the same array but for gru
-  Array h, c;     // of the first states
+  Array x, sums;    // of x W; and of R h + b, which is the same array but for gru
+  Array h, c;       // of the first states
+  Array projected;  // of all h, if there is a projection
 };
 RecurrentGradients recurrent_gradient(const char* op, const Array* gy, const Array* gh, const Array* gc,
-                                      const Recurrence& left, const Array& weight, const Array* lengths,
+                                      const Recurrence& left, const RecurrentWeights& weights, const Array* lengths,
                                       const RecurrentOptions& options);
 
 }  // namespace mlext

@@ -1,6 +1,8 @@
 // The way there: for each step the recurrent product, panel by panel, and what the cell makes of it.
 #include "kernels/rnn/layer.h"
 
+#include <optional>
+
 #include "core/dtype.h"
 #include "core/isa.h"
 #include "core/launch.h"
@@ -38,15 +40,20 @@ class ForwardWalk {
         f_(f),
         input_(Weight<T>{gemm, f.channels, layer.units, layer.gates(), 1, f.channels}.pack(layer.dtype, f.input,
                                                                                            kSlotInput)),
-        recurrent_(Weight<T>{gemm, layer.units, layer.units, layer.gates(), 1, layer.units}.pack(
-            layer.dtype, layer.weight, kSlotPanels)) {}
+        recurrent_(Weight<T>{gemm, layer.outputs, layer.units, layer.fed(), 1, layer.outputs}.pack(
+            layer.dtype, layer.weight, kSlotPanels)) {
+    const Weight<T> second{gemm, layer.units, layer.outputs, 1, 1, layer.units};
+    if (layer.projects()) second_.emplace(Weight<T>(second).pack(layer.dtype, layer.projection, kSlotSecond));
+    if (layer.cell == Cell::gru_before)
+      second_.emplace(Weight<T>(second).pack(layer.dtype, layer.template reset_weight<T>(), kSlotSecond));
+  }
 
   // Sequences first to last of the order.
   void run(index first, index count) const {
     Chunk chunk(*this, first, count);
     for (index i = 0; i < count; ++i) {
       const index n = sequence(first + i);
-      load_state(chunk.h + i * chunk.row, f_.h_first, n, layer_.units);
+      load_state(chunk.h + i * chunk.row, f_.h_first, n, layer_.outputs);
       if (layer_.cell == Cell::lstm) load_state(chunk.c + i * chunk.row, f_.c_first, n, layer_.units);
       if (order_.length[n] == 0) leave(chunk, i);
     }
@@ -54,8 +61,11 @@ class ForwardWalk {
     for (index s = 0; s < last; s += chunk.steps) block(chunk, s, std::min(chunk.steps, last - s));
     for (index i = 0; i < count; ++i) {
       const index n = sequence(first + i);
-      clear_rest<T>(layer_, n, order_.length[n], layer_.units, f_.y);
-      if (f_.before != nullptr) clear_rest<T>(layer_, n, order_.length[n], layer_.units, f_.before);
+      const auto clear = [&](void* p, index elements) { clear_rest<T>(layer_, n, order_.length[n], elements, p); };
+      clear(f_.y, layer_.outputs);
+      clear(f_.before, layer_.outputs);
+      clear(f_.extra, layer_.units);
+      clear(f_.gates, layer_.gates() * layer_.units);
     }
   }
 
@@ -65,21 +75,22 @@ class ForwardWalk {
     index first, count, steps;  // of a block
     index active, row, wide, width, rows = 0;
     index* places;
-    T *h, *next, *c, *factors, *inputs, *sums;
+    T *h, *next, *c, *mid, *factors, *inputs, *sums;  // mid: factors of the second product
 
     Chunk(const ForwardWalk& way, index begin, index sequences)
         : first(begin),
           count(sequences),
           steps(std::max<index>(kBlockRows / sequences, 1)),
           active(sequences),
-          row(state_row(way.recurrent_.kernels, way.layer_.units)),
+          row(state_row(way.recurrent_.kernels, std::max(way.layer_.units, way.layer_.outputs))),
           wide(state_row(way.recurrent_.kernels, way.f_.channels)),
           width(way.recurrent_.width(0)) {
       const index gates = way.layer_.gates(), most = steps * count;
       places = scratch<index>(kSlotPlaces, most);
-      h = scratch<T>(kSlotState, 3 * count * row);
+      h = scratch<T>(kSlotState, 4 * count * row);
       next = h + count * row;
       c = next + count * row;
+      mid = c + count * row;
       factors = scratch<T>(kSlotFactors, most * wide);
       inputs =
           scratch<T>(kSlotSums, gates * (most * way.recurrent_.column(way.recurrent_.panels.count) + count * width));
@@ -112,11 +123,12 @@ class ForwardWalk {
       chunk.active = still(chunk, s + at);
       for (index panel = 0; panel < recurrent_.panels.count; ++panel) {
         const index width = recurrent_.width(panel);
-        for (index gate = 0; gate < layer_.gates(); ++gate)
+        for (index gate = 0; gate < layer_.fed(); ++gate)
           recurrent_.multiply(panel, gate, f_.bias_hh, false, {chunk.h, chunk.row},
                               {chunk.sums + slot(gate) * chunk.active * width, width}, chunk.active);
-        step(chunk, panel, done);
+        kernels_.step[static_cast<int>(layer_.cell)](arguments(chunk, recurrent_, panel, done));
       }
+      if (second_) finish(chunk, done);
       std::swap(chunk.h, chunk.next);
       for (index i = 0; i < chunk.active; ++i) {
         if (order_.length[sequence(chunk.first + i)] == s + at + 1) leave(chunk, i);
@@ -139,12 +151,30 @@ class ForwardWalk {
     }
   }
 
-  void step(const Chunk& chunk, index panel, index done) const {
-    const index u = recurrent_.column(panel), width = recurrent_.width(panel);
+  // What follows a step's second product.
+  void finish(const Chunk& chunk, index done) const {
+    for (index panel = 0; panel < second_->panels.count; ++panel) {
+      const bool projects = layer_.projects();
+      const Rows<T> to = projects ? Rows<T>{chunk.next + second_->column(panel), chunk.row}
+                                  : Rows<T>{chunk.sums, second_->width(panel)};
+      const void* bias =
+          projects || f_.bias_hh == nullptr ? nullptr : static_cast<const T*>(f_.bias_hh) + 2 * layer_.units;
+      second_->multiply(panel, 0, bias, false, {chunk.mid, chunk.row}, to, chunk.active);
+      if (!projects) kernels_.reset_step(arguments(chunk, *second_, panel, done));
+    }
+    for (index i = 0; i < chunk.active && layer_.projects(); ++i) {
+      const index to = chunk.places[done + i] * layer_.outputs;
+      std::copy_n(chunk.next + i * chunk.row, layer_.outputs, static_cast<T*>(f_.y) + to);
+      if (f_.before != nullptr) std::copy_n(chunk.h + i * chunk.row, layer_.outputs, static_cast<T*>(f_.before) + to);
+    }
+  }
+
+  StepArgs<T> arguments(const Chunk& chunk, const Weight<T>& weight, index panel, index done) const {
+    const index u = weight.column(panel), width = weight.width(panel);
     const auto at = [u](void* p) { return p != nullptr ? static_cast<T*>(p) + u : nullptr; };
     StepArgs<T> args{};
     args.rows = chunk.active;
-    args.units = recurrent_.cols(panel);
+    args.units = weight.cols(panel);
     args.width = width;
     args.place = chunk.places + done;
     args.gate_step = layer_.units;
@@ -153,19 +183,22 @@ class ForwardWalk {
     args.sums = chunk.sums;
     args.state_row = chunk.row;
     args.h_before = chunk.h + u;
-    args.h = chunk.next + u;
+    args.h = (layer_.projects() ? chunk.mid : chunk.next) + u;
     args.c = chunk.c + u;
-    args.y = at(f_.y);
+    args.reset = chunk.mid + u;
+    args.y = layer_.projects() ? nullptr : at(f_.y);
     args.gates = at(f_.gates);
-    args.before = at(f_.before);
+    args.before = layer_.projects() ? nullptr : at(f_.before);
     args.extra = at(f_.extra);
-    kernels_.step[static_cast<int>(layer_.cell)](args);
+    args.peepholes = static_cast<const T*>(layer_.peepholes);
+    if (args.peepholes != nullptr) args.peepholes += u;
+    return args;
   }
 
   void leave(const Chunk& chunk, index i) const {
-    const index to = sequence(chunk.first + i) * layer_.units;
-    std::copy_n(chunk.h + i * chunk.row, layer_.units, static_cast<T*>(f_.h) + to);
-    if (f_.c != nullptr) std::copy_n(chunk.c + i * chunk.row, layer_.units, static_cast<T*>(f_.c) + to);
+    const index n = sequence(chunk.first + i);
+    std::copy_n(chunk.h + i * chunk.row, layer_.outputs, static_cast<T*>(f_.h) + n * layer_.outputs);
+    if (f_.c != nullptr) std::copy_n(chunk.c + i * chunk.row, layer_.units, static_cast<T*>(f_.c) + n * layer_.units);
   }
 
   const RecurrentTypeKernels<T>& kernels_;
@@ -173,6 +206,7 @@ class ForwardWalk {
   const Order& order_;
   const Forward& f_;
   const Weight<T> input_, recurrent_;
+  std::optional<Weight<T>> second_;  // of the projection, or of r h
 };
 
 }  // namespace
@@ -182,24 +216,26 @@ Recurrence recurrent(const char* op, const Array& x, const RecurrentWeights& wei
                      const Array* lengths, const RecurrentOptions& options) {
   using namespace rnn_detail;
   check_layer(op, x, weights, lengths, options.cell);
-  const index n = x.shape[0], steps = x.shape[1], units = weights.hh->shape[1], gates = gates_of(options.cell);
+  const index n = x.shape[0], steps = x.shape[1], outputs = weights.hh->shape[1], gates = gates_of(options.cell),
+              units = weights.hh->shape[0] / gates;
   const DType dtype = accumulate_dtype(x.dtype);
-  const Dims all{steps, n, units}, last{n, units};
+  const Dims all{steps, n, outputs}, last{n, outputs};
   check_state(op, "h", h, x, last);
-  check_state(op, "c", c, x, last);
+  check_state(op, "c", c, x, {n, units});
   const auto make = [&](bool wanted, const Dims& shape) { return result(wanted, shape, dtype, x.device); };
   const bool gated = gates > 1;
   Recurrence out{make(true, all),
                  make(true, last),
-                 make(options.cell == Cell::lstm, last),
+                 make(options.cell == Cell::lstm, {n, units}),
                  make(options.saves && gated, {steps, n, gates * units}),
                  make(options.saves, all),
-                 make(options.saves && gated, all)};
+                 make(options.saves && gated, {steps, n, units})};
   const Array inputs = x.dtype == dtype && x.strides[2] == 1 ? x : dense(x, dtype), w_ih = dense(*weights.ih, dtype),
               w_hh = dense(*weights.hh, dtype), b_ih = prepared(weights.bias_ih, dtype),
-              b_hh = prepared(weights.bias_hh, dtype), h_first = prepared(h, dtype), c_first = prepared(c, dtype);
+              b_hh = prepared(weights.bias_hh, dtype), h_first = prepared(h, dtype), c_first = prepared(c, dtype),
+              w_hr = prepared(weights.hr, dtype), peep = prepared(weights.peep, dtype);
   if (last.count() > 0) {
-    const Layer layer = layer_of(options, all, w_hh, lengths);
+    const Layer layer = layer_of(options, all, w_hh, w_hr, peep, lengths);
     const Forward f{{w_ih.data, pack_home(w_ih)},
                     inputs.data,
                     b_ih.data,
@@ -215,11 +251,12 @@ Recurrence recurrent(const char* op, const Array& x, const RecurrentWeights& wei
                     out.gates.data,
                     out.before.data,
                     out.extra.data};
-    const double per_unit = static_cast<double>(x.shape[2] + units) / static_cast<double>(units);
+    const double of_x = 2.0 * static_cast<double>(n * steps) * static_cast<double>(gates * units * x.shape[2]);
     launch(op,
-           {per_unit * layer.flops(),
+           {of_x + layer.flops(),
             static_cast<double>(inputs.nbytes() + w_ih.nbytes() + w_hh.nbytes() + out.y.nbytes() + out.gates.nbytes())},
-           {&inputs, &w_ih, &w_hh, given(b_ih), given(b_hh), given(h_first), given(c_first), lengths},
+           {&inputs, &w_ih, &w_hh, given(b_ih), given(b_hh), given(h_first), given(c_first), given(w_hr), given(peep),
+            lengths},
            {&out.y, &out.h, given(out.c), given(out.gates), given(out.before), given(out.extra)},
            [layer, f] { walk<ForwardWalk>(gemm_kernels(layer.device), recurrent_kernels(layer.device), layer, f); });
   }

@@ -5,11 +5,14 @@
 //   rnn:   h_t = act(x_t + R h_{t-1} + b)                                                       act tanh or relu
 //   lstm:  i, f, o = sigmoid(x_t + R h_{t-1} + b), g = tanh(the same)      gates in the order i f g o
 //          c_t = f c_{t-1} + i g,  h_t = o tanh(c_t)                       Hochreiter and Schmidhuber 1997; Gers et al. 2000
+//          with peepholes p: i and f also see p c_{t-1}, o sees p c_t                          Gers and Schmidhuber 2000
+//          with a projection: h_t = P o tanh(c_t)                                              Sak et al. 2014
 //   gru:   r, z = sigmoid(x_t + R h_{t-1} + b)                             gates in the order r z n
-//          n = tanh(x_t + r (R h_{t-1} + b)),  h_t = (1 - z) n + z h_{t-1}                      Cho et al. 2014
+//          n = tanh(x_t + r (R h_{t-1} + b)),  h_t = (1 - z) n + z h_{t-1}
+//   gru_before:  the same, but n = tanh(x_t + R (r h_{t-1}) + b)                                 Cho et al. 2014
 //
 // x_t: the input, (N, T, C), times its weight W (G H, C), with a bias (G H) or null; R (G H, H); b (G H) or null; first states
-// (N, H), null for 0; G gates. y (T, N, H). Lengths (N), int64, or null: sequence n ends after lengths[n] steps, y is 0 from there on, and
+// (N, H), null for 0; G gates. y (T, N, H). With a projection (P, H), h and y have P elements, and R as many columns. Lengths (N), int64, or null: sequence n ends after lengths[n] steps, y is 0 from there on, and
 // nothing is computed for it. `reverse` begins with the last step of each. float32 and float64; halves compute in float32.
 // An element is a sum in an order fixed by the shapes: bits do not depend on threads nor on other sequences.
 #pragma once
@@ -18,8 +21,8 @@
 
 namespace mlext {
 
-enum class Cell : int { rnn_tanh, rnn_relu, lstm, gru };
-inline constexpr int kCells = 4;
+enum class Cell : int { rnn_tanh, rnn_relu, lstm, gru, gru_before };
+inline constexpr int kCells = 5;
 
 // ---- what a level provides: all of a step but its product ------------------------------------------------------------
 
@@ -32,22 +35,27 @@ struct StepArgs {
   const index* place;
   index x_step, gate_step, state_row;  // between gates of x, of `gates`; between rows of h and c
   T *x, *sums;                         // overwritten
-  const T* h_before;
-  T *c, *h, *y;               // h, for the next step, and y get the same
+  const T *h_before, *peepholes;       // i f o, `gate_step` apart, or null
+  T *c, *h, *y;               // h, for the next step, and y, which may be null, get the same; c of gru_before: z
+  T* reset;                   // gru_before: r h
   T *gates, *before, *extra;  // null unless they are to be saved
 };
 template <class T>
 struct StepGradientArgs {
   index units, gate_step;
-  const T *gy, *y, *gates, *before, *extra;  // gy null: 0
-  T* gh;                                     // in: of h_t; out, gru: of h_{t-1} by way of z
-  T* gc;                                     // in: of c_t; out: of c_{t-1}
+  const T *gy, *y, *gates, *before, *extra, *peepholes;  // gy null: 0; before and peepholes may be null
+  T* gh;                                                 // in: of h_t; out, gru: of h_{t-1} by way of z
+  T* gc;                                                 // in: of c_t; out: of c_{t-1}
   T *gx, *gsums, *factor;  // of x; of the sums, if that is another array; and of the sums, for the product that follows
+  const T* greset;         // gru_before, after its first product: of r h
 };
 template <class T>
 struct RecurrentTypeKernels {
   void (*step[kCells])(const StepArgs<T>&);
   void (*gradient[kCells])(const StepGradientArgs<T>&);
+  // What gru_before does after its second product, of r h, and, on the way back, after its first.
+  void (*reset_step)(const StepArgs<T>&);
+  void (*reset_gradient)(const StepGradientArgs<T>&);
 };
 struct RecurrentKernels {
   RecurrentTypeKernels<float> f32;

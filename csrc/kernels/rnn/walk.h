@@ -16,7 +16,7 @@ using gemm_detail::ceil_div;
 using gemm_detail::Split;
 
 // kSlotOrder and kSlotPanels are those of the thread that called.
-enum Slot { kSlotOrder, kSlotInput, kSlotPanels, kSlotState, kSlotFactors, kSlotSums, kSlotPlaces };
+enum Slot { kSlotOrder, kSlotInput, kSlotPanels, kSlotSecond, kSlotState, kSlotFactors, kSlotSums, kSlotPlaces };
 
 // A weight in memory, and where packs of it may be kept.
 struct Matrix {
@@ -30,17 +30,27 @@ struct Layer {
   DType dtype;  // float32 or float64
   Cell cell;
   bool reverse;
-  index sequences, steps, units;
-  Matrix weight;  // the recurrent one
+  index sequences, steps, units, outputs;  // of y and h: those of a projection, or the units
+  Matrix weight, projection;               // the recurrent one; null without one
+  const void* peepholes;
   const std::int64_t* lengths;
 
   index gates() const { return gates_of(cell); }
+  // Those that a product with h feeds; the third of gru_before waits for one with r h.
+  index fed() const { return cell == Cell::gru_before ? 2 : gates(); }
+  bool projects() const { return projection.data != nullptr; }
+  // That third gate's part of the recurrent weight.
+  template <class T>
+  Matrix reset_weight() const {
+    return {static_cast<const T*>(weight.data) + 2 * units * units, weight.home};
+  }
   // Elements up to step t of sequence n, in rows of so many.
   index place(index n, index t, index row) const { return (t * sequences + n) * row; }
   // Where a sequence is at a step of the walk.
   index step(index length, index s) const { return reverse ? length - 1 - s : s; }
   double flops() const {
-    return 2.0 * static_cast<double>(sequences * steps) * static_cast<double>(gates() * units * units);
+    return 2.0 * static_cast<double>(sequences * steps) *
+           static_cast<double>(gates() * units * outputs + (projects() ? units * outputs : 0));
   }
 };
 
@@ -137,10 +147,11 @@ void load_state(T* to, const void* from, index n, index units) {
   }
 }
 
-// 0 in all steps of a sequence from one on.
+// 0 in all steps of a sequence from one on: products over all steps meet them.
 template <class T>
 void clear_rest(const Layer& layer, index n, index from, index row, void* to) {
-  for (index t = from; t < layer.steps; ++t) std::fill_n(static_cast<T*>(to) + layer.place(n, t, row), row, T(0));
+  for (index t = from; to != nullptr && t < layer.steps; ++t)
+    std::fill_n(static_cast<T*>(to) + layer.place(n, t, row), row, T(0));
 }
 
 // All sequences, chunk by chunk, on one way through the layer.

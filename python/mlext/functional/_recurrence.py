@@ -13,13 +13,14 @@ from mlext.functional._geometry import check_rank
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
-def check_weights(op: str, gates: int, weight_ih: Any, weight_hh: Any) -> None:
-    """Raise unless the two weights fit each other."""
-    letters = "H" if gates == 1 else f"{gates} H"
+def check_weights(op: str, gates: int, weights: tuple[Any, ...]) -> None:
+    """Raise unless the weights of the input and of the state fit each other."""
+    weight_ih, weight_hh, _, _, weight_hr, _ = weights
+    letters, last = "H" if gates == 1 else f"{gates} H", "H" if weight_hr is None else "P"
     check_rank(op, "weight_ih", weight_ih, f"({letters}, C)")
-    check_rank(op, "weight_hh", weight_hh, f"({letters}, H)")
+    check_rank(op, "weight_hh", weight_hh, f"({letters}, {last})")
     rows, units = weight_hh.shape
-    if rows != gates * units:
+    if weight_hr is None and rows != gates * units:
         raise ValueError(f"{op}: argument 'weight_hh': expected shape ({letters}, H), got {weight_hh.shape}")
     if len(weight_ih) != rows:
         raise ValueError(f"{op}: argument 'weight_ih': expected {rows} rows, as weight_hh has, got {len(weight_ih)}")
@@ -59,35 +60,75 @@ class Layer:
 
     def forward(self, x: Any, state: tuple[Any, Any], lengths: Any, saves: bool) -> tuple[Any, ...]:
         """Return y, h, c and what a gradient needs, steps first."""
-        w_ih, w_hh, b_ih, b_hh = self.weights
-        return tuple(_C.recurrent(self.cell, x, w_ih, w_hh, b_ih, b_hh, *state, lengths, self.reverse, saves))
+        w_ih, w_hh, b_ih, b_hh, w_hr, peepholes = self.weights
+        biases, more = (b_ih, b_hh), (w_hr, peepholes)
+        return tuple(_C.recurrent(self.cell, x, w_ih, w_hh, *biases, *more, *state, lengths, self.reverse, saves))
 
     def backward(self, g: tuple[Any, Any, Any], x: Any, left: tuple[Any, ...], lengths: Any, wanted: list[bool]) -> Any:
         """Return gradients of x, of the weights and of the first states from those of y, h and c; None for unwanted."""
         y, _, _, gates, before, extra = left
-        w_ih, w_hh, *_ = self.weights
-        gx, gsums, gh, gc = _C.recurrent_gradient(self.cell, *g, y, gates, before, extra, w_hh, lengths, self.reverse)
-        if before.dtype != gsums.dtype:  # of half types
-            before = _C.cast(before, gsums.dtype)
-        made: list[Any] = [None] * 5
+        w_ih, w_hh, _, _, w_hr, peepholes = self.weights
+        saved = (y, gates, before, extra)
+        found = _C.recurrent_gradient(self.cell, *g, *saved, w_hh, w_hr, peepholes, lengths, self.reverse)
+        gx, gsums, gh, gc, gprojected = found
+        made: list[Any] = [None] * 7
         if wanted[0]:
             made[0] = _C.matmul(gx, w_ih)
         if wanted[1]:
-            made[1] = _C.linear_weight_gradient(gx, steps_first(x))
+            made[1] = _C.linear_weight_gradient(gx, steps_first(_without_padding(x, lengths)))
         if wanted[2]:
-            made[2] = _C.linear_weight_gradient(gsums, before)
+            made[2] = self._to_recurrent(gsums, before, extra)
         if wanted[3]:
             made[3] = _C.sum(gx, (0, 1), False)
         if wanted[4]:
             same = wanted[3] and self.cell != "gru"
             made[4] = made[3] if same else _C.sum(gsums, (0, 1), False)
+        if wanted[5] or wanted[6]:
+            made[5:] = _to_projection_and_peepholes(gx, gprojected, gates, extra, wanted[5:7])
         return [*made, gh, gc if self.cell == "lstm" else None]
+
+    def _to_recurrent(self, gsums: Any, before: Any, extra: Any) -> Any:
+        before = _like(before, gsums)
+        if self.cell != "gru_before":
+            return _C.linear_weight_gradient(gsums, before)
+        gated = 2 * extra.shape[2]  # the third gate sees r h
+        of_gates = _C.linear_weight_gradient(_cut(gsums, 2, 0, gated), before)
+        of_new = _C.linear_weight_gradient(_cut(gsums, 2, gated, gsums.shape[2]), _like(extra, gsums))
+        return _C.concat([of_gates, of_new], 0)
 
     def parts(self, steps: int, size: int | None) -> list[tuple[int, int]]:
         """Begin and end of each part, in the order of the walk."""
         size = min(steps, size or steps)
         found = [(i, min(i + size, steps)) for i in range(0, steps, size)]
         return found[::-1] if self.reverse else found
+
+
+def _to_projection_and_peepholes(gx: Any, gprojected: Any, gates: Any, before: Any, wanted: list[bool]) -> list[Any]:
+    """Of lstm: c is computed again, from the gates and from what it was before."""
+    units = before.shape[2]
+    i, f, g, o = (_cut(gates, 2, k * units, (k + 1) * units) for k in range(4))
+    c = _C.add(_C.mul(f, before), _C.mul(i, g))
+    of_projection = of_peepholes = None
+    if wanted[0]:
+        of_projection = _C.linear_weight_gradient(gprojected, _like(_C.mul(o, _C.tanh(c)), gprojected))
+    if wanted[1]:
+        seen = _like(_C.concat([before, before, c], 2), gx)
+        gates_of_peepholes = _C.concat([_cut(gx, 2, 0, 2 * units), _cut(gx, 2, 3 * units, 4 * units)], 2)
+        of_peepholes = _C.sum(_C.mul(gates_of_peepholes, seen), (0, 1), False)
+    return [of_projection, of_peepholes]
+
+
+def _like(a: Any, b: Any) -> Any:
+    """Return a in the dtype of b, which may be a half type."""
+    return a if a.dtype == b.dtype else _C.cast(a, b.dtype)
+
+
+def _without_padding(x: Any, lengths: Any) -> Any:
+    """Return x with 0 behind each sequence: a gradient of 0 there times what is no number would be none."""
+    if lengths is None:
+        return x
+    real = _C.lt(keep(np.arange(x.shape[1])), _C.expand_dims(lengths, (1,)))
+    return _C.where(_C.expand_dims(real, (2,)), x, 0.0)
 
 
 def steps_first(x: Any) -> Any:
@@ -122,10 +163,10 @@ def run(
         gy = None if g is last.get("zero") else steps_first(g)
         gh, gc = last.get("h"), last.get("c")
         of_x: list[Any] = []
-        total: list[Any] = [None] * 4
+        total: list[Any] = [None] * len(weights)
         for part in parts[::-1]:
             left = part.left or layer.forward(part.x, part.first, part.lengths, True)
-            here = (gy if gy is None else _steps(gy, 0, *part.span), gh, gc)
+            here = (gy if gy is None else _cut(gy, 0, *part.span), gh, gc)
             found = layer.backward(here, part.x, left, part.lengths, wanted)
             of_x.append(found[0])
             *of_weights, gh, gc = found[1:]
@@ -143,7 +184,7 @@ class _Part:
 
     def __init__(self, x: Any, lengths: Any, begin: int, end: int) -> None:
         self.span = begin, end
-        self.x = _steps(x, 1, begin, end)
+        self.x = _cut(x, 1, begin, end)
         self.lengths = lengths
         if lengths is not None and end - begin < x.shape[1]:
             self.lengths = keep(np.clip(lengths.numpy() - begin, 0, end - begin))
@@ -151,8 +192,8 @@ class _Part:
         self.left: tuple[Any, ...] = ()
 
 
-def _steps(x: Any, axis: int, begin: int, end: int) -> Any:
-    """Steps of an array, as a view."""
+def _cut(x: Any, axis: int, begin: int, end: int) -> Any:
+    """Part of an array, as a view."""
     if end - begin == x.shape[axis]:
         return x
     starts, stops = [0] * x.ndim, list(x.shape)

@@ -67,7 +67,7 @@ def rnn(
     ((2, 5, 4), (2, 4))
     """
     cell = f"rnn_{checked_nonlinearity('rnn', nonlinearity)}"
-    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, None, None)
     options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint}
     y, h, _ = _layer(cell, x, (state, None), weights, options)
     return y, h
@@ -81,6 +81,7 @@ def gru(
     bias_ih: ArrayLike | None = None,
     bias_hh: ArrayLike | None = None,
     *,
+    reset_after: bool = True,
     lengths: ArrayLike | None = None,
     reverse: bool = False,
     checkpoint: int | None = None,
@@ -88,7 +89,7 @@ def gru(
     """Gated recurrent units (Cho et al. 2014), gates in the order r, z, n.
 
     ``r, z = sigmoid(W x_t + b_ih + R h_(t-1) + b_hh)``, ``n = tanh(W_n x_t + b_in + r (R_n h_(t-1) + b_hn))``,
-    ``h_t = (1 - z) n + z h_(t-1)``.
+    ``h_t = (1 - z) n + z h_(t-1)``; without ``reset_after`` ``n = tanh(W_n x_t + b_in + R_n (r h_(t-1)) + b_hn)``.
 
     Parameters
     ----------
@@ -98,6 +99,8 @@ def gru(
         W and R.
     bias_ih, bias_hh : Tensor or ndarray, shape (3 H,), optional
         Biases.
+    reset_after : bool
+        Whether r scales what the weight makes of h, as PyTorch and Keras have it, or, as in the paper, h itself.
 
     Returns
     -------
@@ -118,9 +121,9 @@ def gru(
     >>> y.shape, h.shape
     ((2, 5, 4), (2, 4))
     """
-    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, None, None)
     options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint}
-    y, h, _ = _layer("gru", x, (state, None), weights, options)
+    y, h, _ = _layer("gru" if reset_after else "gru_before", x, (state, None), weights, options)
     return y, h
 
 
@@ -132,6 +135,8 @@ def lstm(
     bias_ih: ArrayLike | None = None,
     bias_hh: ArrayLike | None = None,
     *,
+    weight_hr: ArrayLike | None = None,
+    peepholes: ArrayLike | None = None,
     lengths: ArrayLike | None = None,
     reverse: bool = False,
     checkpoint: int | None = None,
@@ -147,10 +152,15 @@ def lstm(
         As in :func:`rnn`.
     state : pair of Tensor or ndarray, shape (N, H) each, or None
         h and c before the first step; None is 0.
-    weight_ih, weight_hh : Tensor or ndarray, shapes (4 H, C) and (4 H, H)
+    weight_ih, weight_hh : Tensor or ndarray, shapes (4 H, C) and (4 H, H), or (4 H, P) with a projection
         W and R.
     bias_ih, bias_hh : Tensor or ndarray, shape (4 H,), optional
         Biases.
+    weight_hr : Tensor or ndarray, shape (P, H), optional
+        Projection V (Sak et al. 2014): ``h_t = V (o tanh(c_t))``; h and y have P elements.
+    peepholes : Tensor or ndarray, shape (3 H,), optional
+        Weights p of i, f and o (Gers and Schmidhuber 2000): ``p c_(t-1)`` is added to what i and f are the sigmoid of,
+        ``p c_t`` to that of o.
 
     Returns
     -------
@@ -171,7 +181,7 @@ def lstm(
     >>> y.shape, h.shape, c.shape
     ((2, 5, 4), (2, 4), (2, 4))
     """
-    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, peepholes)
     options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint}
     y, h, c = _layer("lstm", x, pair("lstm", state), weights, options)
     return y, (h, c)
@@ -199,7 +209,7 @@ def pair(name: str, state: Any) -> tuple[Any, Any]:
 def _layer(cell: str, x: Any, state: tuple[Any, Any], weights: tuple[Any, ...], options: dict[str, Any]) -> Any:
     op = cell.partition("_")[0]
     check_rank(op, "x", x, "(N, T, C)")
-    check_weights(op, GATES[op], *weights[:2])
+    check_weights(op, GATES[op], weights)
     lengths = checked_lengths(op, options["lengths"], x)
     checkpoint = checked_checkpoint(op, options["checkpoint"])
     return run(Layer(cell, weights, options["reverse"]), x, state, lengths, checkpoint)

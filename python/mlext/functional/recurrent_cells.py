@@ -39,6 +39,8 @@ def gru_cell(
     weight_hh: ArrayLike,
     bias_ih: ArrayLike | None = None,
     bias_hh: ArrayLike | None = None,
+    *,
+    reset_after: bool = True,
 ) -> Any:
     """One step of :func:`gru`: x (N, C), result h (N, H).
 
@@ -48,7 +50,8 @@ def gru_cell(
     >>> ml.functional.gru_cell(ml.ones(2, 3), None, ml.ones(12, 3), ml.zeros(12, 4)).shape
     (2, 4)
     """
-    return gru(_one_step("gru_cell", x), state, weight_ih, weight_hh, bias_ih, bias_hh)[1]
+    one = _one_step("gru_cell", x)
+    return gru(one, state, weight_ih, weight_hh, bias_ih, bias_hh, reset_after=reset_after)[1]
 
 
 def lstm_cell(

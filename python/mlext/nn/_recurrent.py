@@ -9,21 +9,35 @@ from mlext.functional._recurrence import GATES
 from mlext.nn.module import Module
 from mlext.tensor import Parameter
 
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "peepholes")
 
-def add_weights(layer: Module, kind: str, sizes: tuple[int, int], suffix: str, bias: bool, options: Any) -> None:
-    """Give a layer the weights of one direction, uniform in ``[-1/sqrt(H), 1/sqrt(H))``, under PyTorch's names."""
-    (inputs, units), (dtype, rng) = sizes, options
-    bound, rows = 1 / math.sqrt(units), GATES[kind] * units
-    shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (rows, units)}
+
+def shapes_of(
+    kind: str, inputs: int, units: int, *, bias: bool, outputs: int = 0, peepholes: bool = False
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights of one direction; ``outputs`` are those of a projection, 0 without one."""
+    rows = GATES[kind] * units
+    shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (rows, outputs or units)}
     if bias:
         shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+    if outputs:
+        shapes["weight_hr"] = (outputs, units)
+    if peepholes:
+        shapes["peepholes"] = (3 * units,)
+    return shapes
+
+
+def add_weights(layer: Module, shapes: dict[str, tuple[int, ...]], units: int, suffix: str, options: Any) -> None:
+    """Give a layer weights of these shapes, uniform in ``[-1/sqrt(H), 1/sqrt(H))``, under PyTorch's names."""
+    (dtype, rng), bound = options, 1 / math.sqrt(units)
     for name, shape in shapes.items():
         setattr(layer, name + suffix, Parameter(rng.uniform(shape, low=-bound, high=bound, dtype=dtype)))
-    if not bias:
-        for name in ("bias_ih", "bias_hh"):
+    for name in NAMES:
+        if name not in shapes:
             setattr(layer, name + suffix, None)
 
 
-def weights_of(layer: Any, suffix: str) -> list[Any]:
-    """Return those weights, as functions take them."""
-    return [getattr(layer, name + suffix) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+def weights_of(layer: Any, suffix: str) -> tuple[list[Any], dict[str, Any]]:
+    """Return those weights, as functions take them: the first four, and what only lstm has, by name."""
+    found = {name: getattr(layer, name + suffix) for name in NAMES}
+    return [found.pop(name) for name in NAMES[:4]], {name: value for name, value in found.items() if value is not None}

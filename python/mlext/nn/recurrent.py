@@ -10,7 +10,7 @@ from mlext.functional._recurrence import checked_checkpoint
 from mlext.functional.random import check_probability
 from mlext.functional.recurrent import checked_nonlinearity, pair
 from mlext.nn._door import positive_int
-from mlext.nn._recurrent import add_weights, weights_of
+from mlext.nn._recurrent import add_weights, shapes_of, weights_of
 from mlext.nn.module import Module
 from mlext.random import Generator, Rng, resolve
 
@@ -42,9 +42,17 @@ class _Recurrent(Module):
         self.checkpoint = checked_checkpoint(name, checkpoint)
         self.rng: Generator = resolve(rng)
         for i in range(num_layers):
-            inputs = input_size if i == 0 else hidden_size * self._directions()
+            inputs = input_size if i == 0 else self._outputs() * self._directions()
+            shapes = shapes_of(self._kind, inputs, hidden_size, bias=self.bias, **self._more_weights())
             for suffix in self._suffixes(i):
-                add_weights(self, self._kind, (inputs, hidden_size), suffix, self.bias, (dtype, self.rng))
+                add_weights(self, shapes, hidden_size, suffix, (dtype, self.rng))
+
+    def _more_weights(self) -> dict[str, Any]:
+        return {}
+
+    def _outputs(self) -> int:
+        """How many elements h has."""
+        return self.hidden_size
 
     def _directions(self) -> int:
         return 2 if self.bidirectional else 1
@@ -61,14 +69,9 @@ class _Recurrent(Module):
                 x = F.dropout(x, self.dropout, self.training, rng=self.rng) if self.dropout else x
             results = []
             for suffix in self._suffixes(i):
-                y, last = self._run(
-                    x,
-                    firsts[len(lasts)],
-                    *weights_of(self, suffix),
-                    lengths=lengths,
-                    checkpoint=self.checkpoint,
-                    reverse=suffix.endswith("_reverse"),
-                )
+                weights, more = weights_of(self, suffix)
+                more |= {"lengths": lengths, "checkpoint": self.checkpoint, "reverse": suffix.endswith("_reverse")}
+                y, last = self._run(x, firsts[len(lasts)], *weights, **more)
                 results.append(y)
                 lasts.append(last)
             x = results[0] if len(results) == 1 else F.concat(results, axis=2)
@@ -174,6 +177,8 @@ class GRU(_Recurrent):
     ----------
     input_size, hidden_size, num_layers, bias, dropout, bidirectional, checkpoint, dtype, rng
         As in :class:`RNN`.
+    reset_after : bool
+        Whether r scales what the weight makes of h, or h itself.
 
     Shapes
     ------
@@ -191,6 +196,27 @@ class GRU(_Recurrent):
 
     _kind = "gru"
 
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        reset_after: bool = True,
+        bias: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        checkpoint: int | None = None,
+        dtype: dtypes.DTypeLike = dtypes.float32,
+        rng: Rng = None,
+    ) -> None:
+        self.reset_after = bool(reset_after)
+        options: dict[str, Any] = {"bias": bias, "dropout": dropout, "bidirectional": bidirectional}
+        super().__init__(input_size, hidden_size, num_layers, checkpoint=checkpoint, dtype=dtype, rng=rng, **options)
+
+    def _run(self, *args: Any, **options: Any) -> Any:
+        return F.gru(*args, reset_after=self.reset_after, **options)
+
 
 class LSTM(_Recurrent):
     """Long short-term memory: :func:`mlext.functional.lstm`.
@@ -199,12 +225,16 @@ class LSTM(_Recurrent):
     ----------
     input_size, hidden_size, num_layers, bias, dropout, bidirectional, checkpoint, dtype, rng
         As in :class:`RNN`.
+    proj_size : int
+        P, the size of h and y, to which o tanh(c) is projected; 0: no projection, P = H.
+    peepholes : bool
+        Whether gates see c.
 
     Shapes
     ------
     x : (N, T, C)
-    state : pair of (L D, N, H) with D = 2 in both directions, or None for 0
-    output : y (N, T, D H) and the pair of last states, (L D, N, H) each
+    state : pair of (L D, N, P) and (L D, N, H) with D = 2 in both directions, or None for 0
+    output : y (N, T, D P) and the pair of last states, (L D, N, P) and (L D, N, H)
 
     Examples
     --------
@@ -215,6 +245,32 @@ class LSTM(_Recurrent):
     """
 
     _kind = "lstm"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        proj_size: int = 0,
+        peepholes: bool = False,
+        bias: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        checkpoint: int | None = None,
+        dtype: dtypes.DTypeLike = dtypes.float32,
+        rng: Rng = None,
+    ) -> None:
+        self.proj_size = proj_size and positive_int("LSTM", "proj_size", proj_size)
+        self.peepholes = bool(peepholes)
+        options: dict[str, Any] = {"bias": bias, "dropout": dropout, "bidirectional": bidirectional}
+        super().__init__(input_size, hidden_size, num_layers, checkpoint=checkpoint, dtype=dtype, rng=rng, **options)
+
+    def _more_weights(self) -> dict[str, Any]:
+        return {"outputs": self.proj_size, "peepholes": self.peepholes}
+
+    def _outputs(self) -> int:
+        return self.proj_size or self.hidden_size
 
     def _split(self, state: Any) -> list[Any]:
         return list(zip(*(super(LSTM, self)._split(part) for part in pair("LSTM", state)), strict=True))

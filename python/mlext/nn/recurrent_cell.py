@@ -8,7 +8,7 @@ from mlext import dtypes
 from mlext import functional as F
 from mlext.functional.recurrent import checked_nonlinearity
 from mlext.nn._door import positive_int
-from mlext.nn._recurrent import add_weights, weights_of
+from mlext.nn._recurrent import add_weights, shapes_of, weights_of
 from mlext.nn.module import Module
 from mlext.random import Rng, resolve
 
@@ -31,11 +31,12 @@ class _Cell(Module):
         self.input_size = positive_int(name, "input_size", input_size)
         self.hidden_size = positive_int(name, "hidden_size", hidden_size)
         self.bias = bool(bias)
-        add_weights(self, self._kind, (input_size, hidden_size), "", self.bias, (dtype, resolve(rng)))
+        shapes = shapes_of(self._kind, input_size, hidden_size, bias=self.bias)
+        add_weights(self, shapes, hidden_size, "", (dtype, resolve(rng)))
 
     def forward(self, x: Any, state: Any = None) -> Any:
         """Return the next state."""
-        return getattr(F, f"{self._kind}_cell")(x, state, *weights_of(self, ""))
+        return getattr(F, f"{self._kind}_cell")(x, state, *weights_of(self, "")[0])
 
     def extra_repr(self) -> str:
         """Show the sizes."""
@@ -82,7 +83,7 @@ class RNNCell(_Cell):
 
     def forward(self, x: Any, state: Any = None) -> Any:
         """Return the next state."""
-        return F.rnn_cell(x, state, *weights_of(self, ""), nonlinearity=self.nonlinearity)
+        return F.rnn_cell(x, state, *weights_of(self, "")[0], nonlinearity=self.nonlinearity)
 
 
 class GRUCell(_Cell):
@@ -92,6 +93,8 @@ class GRUCell(_Cell):
     ----------
     input_size, hidden_size, bias, dtype, rng
         As in :class:`RNN`.
+    reset_after : bool
+        As in :class:`GRU`.
 
     Shapes
     ------
@@ -107,6 +110,23 @@ class GRUCell(_Cell):
     """
 
     _kind = "gru"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        reset_after: bool = True,
+        dtype: dtypes.DTypeLike = dtypes.float32,
+        rng: Rng = None,
+    ) -> None:
+        self.reset_after = bool(reset_after)
+        super().__init__(input_size, hidden_size, bias, dtype=dtype, rng=rng)
+
+    def forward(self, x: Any, state: Any = None) -> Any:
+        """Return the next state."""
+        return F.gru_cell(x, state, *weights_of(self, "")[0], reset_after=self.reset_after)
 
 
 class LSTMCell(_Cell):
