@@ -152,6 +152,7 @@ struct FinishArgs {
 inline constexpr int kMaxTileVectors = 4;
 inline constexpr int kMaxTileRows = 16;
 inline constexpr int kTallHeights = 5;    // into which many rows split
+inline constexpr int kStreamHeights = 9;  // and those of few rows times a B of three vectors that comes from L3
 inline constexpr index kGemvCols = 1024;  // the widest piece `gemv` takes
 
 template <class T>
@@ -167,8 +168,8 @@ struct GemmTypeKernels {
   void (*tile[kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
   // The same for a_col 1, faster.
   void (*row_tile[kMaxTileVectors][kMaxTileRows])(const TileArgs<T>&);
-  // The same for B in L2 or L3. [.][how many rows less than max_rows].
-  void (*stream_tile[kMaxTileVectors][kTallHeights])(const TileArgs<T>&);
+  // The same for B in L2 or L3. [.][how many rows less than max_rows]; null where there are no rows left.
+  void (*stream_tile[kMaxTileVectors][kStreamHeights])(const TileArgs<T>&);
   // The same for B in place; leaves its rows at `packed`, one behind the other, each as long as the whole vectors that hold
   // it. Null where it would not pay.
   void (*pack_tile[kMaxTileVectors][kTallHeights])(const TileArgs<T>&);

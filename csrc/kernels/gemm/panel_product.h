@@ -16,6 +16,7 @@ struct PanelProduct {
   const T* next = nullptr;
   const T* coming = nullptr;
   index share = 0;
+  bool far = false;  // B comes from L3, and few rows would wait for it
 };
 
 template <class T>
@@ -27,7 +28,9 @@ void multiply_panel(const GemmTypeKernels<T>& kernels, const PanelProduct<T>& pr
   tile.a_col = tile.b_col = 1;
   tile.b_row = width;
   tile.alpha = 1;
-  const bool streams = tile.k * bytes > kNearPanel && highest - heights.size(heights.count - 1) < kTallHeights;
+  const index missing = highest - heights.size(heights.count - 1);
+  const bool few = product.far && missing < kStreamHeights && kernels.stream_tile[vectors - 1][missing] != nullptr;
+  const bool streams = tile.k * bytes > kNearPanel && (missing < kTallHeights || few);
   const index slice = ceil_div(tile.k, heights.count), piece = ceil_div(product.share, heights.count * width);
   for (index part = 0; part < heights.count; ++part) {
     tile.rows = heights.size(part);

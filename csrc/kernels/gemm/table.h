@@ -51,7 +51,8 @@ constexpr void add_all_tiles(GemmTypeKernels<T>& table) {
   constexpr int kRows = TileShape<T>::rows(V);
   table.max_rows[V - 1] = kRows;
   add_tiles<T, V>(table, typename MakeLanes<kRows>::Type{});
-  if constexpr (V <= TileShape<T>::kStreamVectors) add_streams<T, V>(table, typename MakeLanes<kTallHeights>::Type{});
+  constexpr int kStreams = V == 3 && kRows < kStreamHeights ? kRows : V == 3 ? kStreamHeights : kTallHeights;
+  if constexpr (V <= TileShape<T>::kStreamVectors) add_streams<T, V>(table, typename MakeLanes<kStreams>::Type{});
   // Packing pays from three blocks of rows on, which differ by one, and for more columns than one vector.
   if constexpr (kHasRowTiles && kReadsInPlace<T> && V > 1) {
     constexpr int kLowest = (2 * kRows + 3) / 3;

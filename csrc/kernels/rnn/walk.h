@@ -86,6 +86,9 @@ struct Rows {
   index row;
 };
 
+// A weight up to this size stays in L2 from step to step.
+constexpr index kNearWeight = 1 << 20;
+
 // A weight for one way: (k, n) in panels, each of one gate. Packed when made.
 template <class T>
 struct Weight {
@@ -126,6 +129,7 @@ struct Weight {
     p.tile.in = p.tile.out = out.data;
     p.tile.in_row = p.tile.out_row = out.row;
     p.tile.beta = adds;
+    p.far = k * gates * n * static_cast<index>(sizeof(T)) > kNearWeight;
     if (bias != nullptr) p.tile.bias = static_cast<const T*>(bias) + gate * n + column(panel);
     const bool last = gate + 1 == gates && panel + 1 == panels.count;
     p.next = last ? packed : gate + 1 == gates ? packed + offset(panel + 1, 0) : packed + offset(panel, gate + 1);
