@@ -181,6 +181,18 @@ MUTATIONS = [
     ("csrc/kernels/rnn/gradient.cpp", "if (layer_.projects()) {", "if (false) {", "test_rnn.py"),
     ("csrc/kernels/rnn/rnn.simd.cpp", "peep(args, tile, 2);", "peep(args, tile, 1);", "test_rnn.py"),
     ("csrc/kernels/rnn/walk.h", "length[a] > length[b]", "length[a] < length[b]", "test_rnn.py"),
+    # CTC: what repeats is skipped to without a blank; blocks of frames are not made again; the way back grows until it
+    # overflows; a label that occurs twice counts once; the mean forgets how many labels there are.
+    ("csrc/kernels/ctc/ctc.simd.cpp", "&& args.classes[u] != args.classes[u - 1]", "", "test_ctc.py"),
+    ("csrc/kernels/ctc/ctc.simd.cpp", "walk.again(t + 1 - args.frames_kept);", "{}", "test_ctc.py"),
+    ("csrc/kernels/ctc/ctc.simd.cpp", "settle(args.backwards, 4);", "{}", "test_ctc.py"),
+    (
+        "csrc/kernels/ctc/ctc.simd.cpp",
+        "args.sums[args.classes[u]] += args",
+        "args.sums[args.classes[u]] = args",
+        "test_ctc.py",
+    ),
+    ("csrc/kernels/ctc/ctc.cpp", "std::max<index>(args.count, 1) * sequences", "sequences", "test_ctc.py"),
     # Pooling: every pixel that has the value gets the gradient; padding counts though it should not.
     ("csrc/kernels/pool/pool.simd.cpp", "left = select(takes, V::zero(), left);", "", "test_pool.py"),
     ("csrc/kernels/pool/pool.simd.cpp", "clear<V>(g, out, r0, r1, col, g.cols.in)", "", "test_pool.py"),

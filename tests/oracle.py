@@ -193,3 +193,36 @@ def recurrent(kind: str, x, w, r, b_ih, b_hh, h, c, w_hr=None, peepholes=None, l
         if kind.startswith("lstm"):
             last_c[i] = cell
     return y, last_h, last_c
+
+
+def ctc(x, labels, blank=0):
+    """The loss of one sequence and its gradient, by logarithms of the variables of Graves et al.'s states."""
+    frames = len(x)
+    states = np.full(2 * len(labels) + 1, blank)
+    states[1::2] = labels
+    skips = np.zeros(len(states), bool)
+    skips[2:] = (states[2:] != blank) & (states[2:] != states[:-2])
+    log_p = log_softmax(x)
+
+    def step(before, skipped):
+        """Variables from which a state, the one before it and, where allowed, the one before that lead on."""
+        one, two = np.full_like(before, -np.inf), np.full_like(before, -np.inf)
+        one[1:], two[2:] = before[:-1], before[:-2]
+        return np.logaddexp(np.logaddexp(before, one), np.where(skipped, two, -np.inf))
+
+    ways = np.full((frames, len(states)), -np.inf, x.dtype)
+    now = np.full(len(states), -np.inf, x.dtype)
+    now[0] = 0
+    for t in range(frames):
+        # Before the first frame there is nothing to skip: the state that stands for it is the first blank's.
+        now = ways[t] = step(now, skips) + log_p[t, states]
+    total = np.logaddexp.reduce(now[-2:])
+    shares = np.zeros_like(x)
+    now = np.full(len(states), -np.inf, x.dtype)
+    now[-2:] = 0
+    for t in reversed(range(frames)):
+        np.add.at(shares[t], states, np.exp(ways[t] + now - total))
+        behind = now + log_p[t, states]
+        # From a state two before, if the one that is led to may be reached so.
+        now = step(behind[::-1], np.concatenate([[False] * 2, skips[2:][::-1]])[: len(states)])[::-1]
+    return -total, np.exp(log_p) - shares

@@ -7,6 +7,7 @@ namespace mlext {
 
 #define MLEXT_FAMILIES(X) \
   X(conv)                 \
+  X(ctc)                  \
   X(elementwise)          \
   X(gemm) X(loss) X(machine) X(norm) X(pool) X(random) X(reduce) X(rnn) X(shape) X(softmax) X(update) X(vecmath)
 

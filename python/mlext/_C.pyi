@@ -248,6 +248,17 @@ def cross_entropy_soft_backward(
     of_target: Any = ...,
     /,
 ) -> Any: ...
+def ctc(
+    prediction: Any,
+    target: Any = ...,
+    input_lengths: Any = ...,
+    target_lengths: Any = ...,
+    blank: Any = ...,
+    zero_infinity: Any = ...,
+    reduction: Any = ...,
+    with_gradient: Any = ...,
+    /,
+) -> Any: ...
 def cumsum(x: Any, axis: Any = ..., reverse: Any = ..., /) -> Any: ...
 def dense(x: Any, /) -> Any: ...
 def div(a: Any, b: Any = ..., /) -> Any: ...

@@ -7,12 +7,12 @@
 namespace mlext {
 namespace {
 
-constexpr const char* kNames[] = {
+constexpr const char* kLossNames[] = {
 #define MLEXT_NAME(name, parameters) #name,
     MLEXT_LOSSES(MLEXT_NAME)
 #undef MLEXT_NAME
 };
-constexpr const char* kBackwardNames[] = {
+constexpr const char* kLossBackwardNames[] = {
 #define MLEXT_NAME(name, parameters) #name "_backward",
     MLEXT_LOSSES(MLEXT_NAME)
 #undef MLEXT_NAME
@@ -31,7 +31,7 @@ LossReduction loss_reduction(const char* op, std::string_view name, bool has_bat
 }
 
 LossOptions options_of(LossOp op, bool backward, std::string_view reduction, double p0 = 0, double p1 = 0) {
-  const char* name = (backward ? kBackwardNames : kNames)[static_cast<int>(op)];
+  const char* name = (backward ? kLossBackwardNames : kLossNames)[static_cast<int>(op)];
   return {name, loss_reduction(name, reduction), {p0, p1}};
 }
 
@@ -70,15 +70,16 @@ Array wide_backward(const Array& pred, const Array& target, const Array* weight,
 template <LossOp op>
 void plain_doors(py::module_& m, const char* doc) {
   const int i = static_cast<int>(op);
-  door<&plain<op>>(m, kNames[i], {"pred", "target", "weight", "reduction"}, doc);
-  door<&plain_backward<op>>(m, kBackwardNames[i], {"pred", "target", "weight", "g", "reduction", "of_target"},
+  door<&plain<op>>(m, kLossNames[i], {"pred", "target", "weight", "reduction"}, doc);
+  door<&plain_backward<op>>(m, kLossBackwardNames[i], {"pred", "target", "weight", "g", "reduction", "of_target"},
                             "Gradient of the prediction, or of the target.");
 }
 template <LossOp op>
 void wide_doors(py::module_& m, const char* parameter, const char* doc) {
   const int i = static_cast<int>(op);
-  door<&wide<op>>(m, kNames[i], {"pred", "target", "weight", "reduction", parameter}, doc);
-  door<&wide_backward<op>>(m, kBackwardNames[i], {"pred", "target", "weight", "g", "reduction", parameter, "of_target"},
+  door<&wide<op>>(m, kLossNames[i], {"pred", "target", "weight", "reduction", parameter}, doc);
+  door<&wide_backward<op>>(m, kLossBackwardNames[i],
+                           {"pred", "target", "weight", "g", "reduction", parameter, "of_target"},
                            "Gradient of the prediction, or of the target.");
 }
 

@@ -18,11 +18,13 @@ from mlext.losses.regression import (
     quantile,
     smooth_l1,
 )
+from mlext.losses.sequence import ctc
 
 __all__ = [
     "binary_cross_entropy",
     "cosine_embedding",
     "cross_entropy",
+    "ctc",
     "dice",
     "focal",
     "hinge",

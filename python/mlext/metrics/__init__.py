@@ -10,6 +10,7 @@ from mlext.metrics.classification import (
     precision,
     recall,
 )
+from mlext.metrics.decoding import ctc_greedy_decode
 from mlext.metrics.ranking import roc_auc, top_k_accuracy
 from mlext.metrics.regression import mae, mse, r2, rmse
 from mlext.metrics.streaming import (
@@ -45,6 +46,7 @@ __all__ = [
     "TopKAccuracy",
     "accuracy",
     "confusion_matrix",
+    "ctc_greedy_decode",
     "f1",
     "get",
     "mae",
