@@ -223,7 +223,7 @@ MAY_IMPORT = {
     "optim": f"{CORE} functional optim",
     "data": "data",
     "datasets": "datasets io",
-    "io": f"{CORE} nn io",
+    "io": f"{CORE} nn models io",
     "plot": "io training",
     "convolution_plan": f"{CORE} functional",
     "fusion": f"{CORE} nn",

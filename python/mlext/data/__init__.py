@@ -1,4 +1,4 @@
-"""Data on its way into a model: scaling, splitting, mini-batches, augmentation."""
+"""Data on its way into a model: scaling, splitting, mini-batches, sequences, augmentation."""
 
 from mlext.data.augment import (
     Compose,
@@ -15,6 +15,7 @@ from mlext.data.augment import (
 )
 from mlext.data.loader import ArrayDataset, DataLoader
 from mlext.data.preprocessing import MinMaxScaler, StandardScaler, one_hot, train_test_split
+from mlext.data.sequences import pack_sequences, sliding_windows, unpack_sequences
 
 __all__ = [
     "ArrayDataset",
@@ -30,8 +31,11 @@ __all__ = [
     "add_noise",
     "flip",
     "one_hot",
+    "pack_sequences",
     "rotate",
     "shift",
+    "sliding_windows",
     "train_test_split",
+    "unpack_sequences",
     "zoom",
 ]

@@ -9,7 +9,7 @@ import inspect
 import math
 from typing import Any
 
-from mlext import nn
+from mlext import models, nn
 from mlext.random import Generator
 from mlext.tensor import Tensor, as_shape, zeros
 
@@ -21,8 +21,8 @@ _MAX_DEPTH = 100
 
 
 def registry() -> dict[str, type[nn.Module]]:
-    """Return the classes that may be named in a file: the layers of ``mlext.nn``, and nothing else."""
-    found = {name: getattr(nn, name) for name in nn.__all__ if name not in _ABSTRACT}
+    """Return the classes that may be named in a file: those of ``mlext.nn`` and ``mlext.models``, and nothing else."""
+    found = {name: getattr(home, name) for home in (nn, models) for name in home.__all__ if name not in _ABSTRACT}
     return {name: cls for name, cls in found.items() if isinstance(cls, type) and issubclass(cls, nn.Module)}
 
 
@@ -32,7 +32,7 @@ def describe(module: nn.Module) -> dict[str, Any]:
     Raises
     ------
     TypeError
-        If a module inside is not of a class of ``mlext.nn``.
+        If a module inside is not of a class of ``mlext.nn`` or ``mlext.models``.
     """
     return _describe(module, registry(), {})
 
@@ -43,7 +43,7 @@ def _describe(module: nn.Module, known: dict[str, type[nn.Module]], seen: dict[i
     seen[id(module)] = len(seen)
     name = type(module).__name__
     if known.get(name) is not type(module):
-        raise TypeError(f"{name} is not a layer of mlext.nn")
+        raise TypeError(f"{name} is not a layer of mlext.nn or mlext.models")
     if isinstance(module, _CONTAINERS):
         parts = [[key, _describe(child, known, seen)] for key, child in module._items.items()]
         return {"class": name, "children": parts}
@@ -125,7 +125,7 @@ class _Builder:
         name = tree.get("class")
         cls = self.known.get(name) if isinstance(name, str) else None
         if cls is None:
-            raise ValueError(f"architecture: {str(name)[:60]!r} is not a layer of mlext.nn")
+            raise ValueError(f"architecture: {str(name)[:60]!r} is not a layer of mlext.nn or mlext.models")
         place = len(self.made)
         self.made.append(None)
         made = self._container(cls, tree, depth) if issubclass(cls, _CONTAINERS) else self._layer(cls, tree, depth)
@@ -159,8 +159,9 @@ class _Builder:
             made: nn.Module = cls(**options)
         except (TypeError, ValueError) as error:
             raise ValueError(f"architecture: {error}") from None
-        if vars(made).get("rng") is self.blank:
-            made.rng = None
+        for module in made.modules():
+            if vars(module).get("rng") is self.blank:
+                module.rng = None
         return made
 
     def _value(self, value: Any, depth: int) -> Any:

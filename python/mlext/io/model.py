@@ -33,8 +33,7 @@ def save(
     """Write a model or a dict of arrays to a safetensors file.
 
     A crash leaves the old file or the new one, whole; so does saving to the path a model came from. A model made of
-    layers of
-    :mod:`mlext.nn` is stored with its architecture: :func:`load` needs no code for it.
+    what is in :mod:`mlext.nn` and :mod:`mlext.models` is stored with its architecture: :func:`load` needs no code.
 
     Parameters
     ----------
@@ -113,9 +112,9 @@ def load(path: Path, model: Any = None) -> Any:
     Raises
     ------
     FileFormatError
-        If the file is malformed, or its architecture names anything but layers of ``mlext.nn``.
+        If the file is malformed, or its architecture names anything but layers of ``mlext.nn`` and ``mlext.models``.
     ValueError
-        If the values do not fit ``model``, or the saved model's class is not one of ``mlext.nn``.
+        If the values do not fit ``model``, or the saved model's class is not one of theirs.
     """
     entries, texts = read(path)
     try:

@@ -1,7 +1,8 @@
 """Complete networks, made of the layers of ``mlext.nn``; and the weights of PyTorch's networks of the same names.
 
-Every function here returns a ``Sequential``: it trains, saves, loads, quantises and fuses like one that is written by
-hand.
+Networks for images are functions that return a ``Sequential``: it trains, saves, loads, quantises and fuses like one
+that is written by hand. Networks for sequences, texts and series are modules of their own; they are saved and loaded
+too.
 
 Examples
 --------
@@ -15,8 +16,15 @@ from mlext.models.checkpoints import from_torch
 from mlext.models.images import lenet5, mobilenet_v2, vgg16
 from mlext.models.residual import resnet18, resnet50
 from mlext.models.segmentation import conv_autoencoder, unet
+from mlext.models.sequences import Forecaster, SequenceClassifier
+from mlext.models.text import CharacterModel
+from mlext.models.translation import Seq2Seq
 
 __all__ = [
+    "CharacterModel",
+    "Forecaster",
+    "Seq2Seq",
+    "SequenceClassifier",
     "conv_autoencoder",
     "from_torch",
     "lenet5",

@@ -24,6 +24,7 @@ from mlext.nn.activation import (
     Softsign,
     Tanh,
 )
+from mlext.nn.attention import AdditiveAttention
 from mlext.nn.basic import Dropout, Dropout2d, Flatten, Identity, Lambda, Upsample
 from mlext.nn.container import ModuleDict, ModuleList, Sequential
 from mlext.nn.conv import Conv1d, Conv2d, ConvTranspose2d
@@ -47,15 +48,18 @@ from mlext.nn.recurrent import GRU, LSTM, RNN
 from mlext.nn.recurrent_cell import GRUCell, LSTMCell, RNNCell
 from mlext.nn.residual import Residual, Skip
 from mlext.nn.separable import DepthwiseConv2d, SeparableConv2d
+from mlext.nn.sequence import Bidirectional, LastStep, TimeDistributed
 from mlext.tensor import Parameter
 
 __all__ = [
     "Activation",
+    "AdditiveAttention",
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
     "AvgPool1d",
     "AvgPool2d",
     "BatchNorm",
+    "Bidirectional",
     "Bilinear",
     "CELU",
     "Conv1d",
@@ -81,6 +85,7 @@ __all__ = [
     "LSTM",
     "LSTMCell",
     "Lambda",
+    "LastStep",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -112,6 +117,7 @@ __all__ = [
     "Softshrink",
     "Softsign",
     "Tanh",
+    "TimeDistributed",
     "Upsample",
     "WeightOnlyLinear",
 ]

@@ -41,3 +41,8 @@ def weights_of(layer: Any, suffix: str) -> tuple[list[Any], dict[str, Any]]:
     """Return those weights, as functions take them: the first four, and what only lstm has, by name."""
     found = {name: getattr(layer, name + suffix) for name in NAMES}
     return [found.pop(name) for name in NAMES[:4]], {name: value for name, value in found.items() if value is not None}
+
+
+def steps_of(x: Any) -> Any:
+    """Return y of the pair (y, state) that a recurrent layer gives, and anything else as it is."""
+    return x[0] if isinstance(x, tuple) and len(x) == 2 else x

@@ -10,7 +10,7 @@ from mlext.functional._recurrence import checked_checkpoint
 from mlext.functional.random import check_probability
 from mlext.functional.recurrent import checked_nonlinearity, pair
 from mlext.nn._door import positive_int
-from mlext.nn._recurrent import add_weights, shapes_of, weights_of
+from mlext.nn._recurrent import add_weights, shapes_of, steps_of, weights_of
 from mlext.nn.module import Module
 from mlext.random import Generator, Rng, resolve
 
@@ -19,6 +19,7 @@ class _Recurrent(Module):
     """A stack of recurrent layers."""
 
     _kind: str
+    _backwards = False  # whether it reads from the end on: the twin of a Bidirectional
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class _Recurrent(Module):
 
     def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
         """Return h of all steps, and the last states."""
-        firsts = self._split(state)
+        x, firsts = steps_of(x), self._split(state)
         lasts: list[Any] = []
         for i in range(self.num_layers):
             if i > 0:
@@ -70,7 +71,8 @@ class _Recurrent(Module):
             results = []
             for suffix in self._suffixes(i):
                 weights, more = weights_of(self, suffix)
-                more |= {"lengths": lengths, "checkpoint": self.checkpoint, "reverse": suffix.endswith("_reverse")}
+                reverse = self._backwards or suffix.endswith("_reverse")
+                more |= {"lengths": lengths, "checkpoint": self.checkpoint, "reverse": reverse}
                 y, last = self._run(x, firsts[len(lasts)], *weights, **more)
                 results.append(y)
                 lasts.append(last)
@@ -128,7 +130,7 @@ class RNN(_Recurrent):
 
     Shapes
     ------
-    x : (N, T, C)
+    x : (N, T, C), or what a recurrent layer returned: its y
     state : (L D, N, H) with D = 2 in both directions, or None for 0
     lengths : (N), optional
     output : y (N, T, D H) and the last state (L D, N, H)

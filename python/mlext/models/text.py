@@ -1,0 +1,206 @@
+"""A language model of characters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlext import dtypes, nn
+from mlext.models.sequences import recurrent
+from mlext.nn._door import positive_int
+from mlext.random import Generator, Rng, resolve
+
+# Characters of a text that are scored at once: bounds the memory, not the context.
+_PIECE = 4096
+
+
+class CharacterModel(nn.Module):
+    """Scores of the next character from all that came before: embedding, recurrent layers, one dense layer.
+
+    Parameters
+    ----------
+    vocabulary : str
+        The characters; they are sorted, and one that comes twice counts once, so that a text will do.
+    embedding_dim : int
+        Features of a character.
+    hidden_size, num_layers
+        Of the recurrent layers, as in :class:`mlext.nn.LSTM`.
+    kind : {"lstm", "gru", "rnn"}
+        The recurrent layers.
+    dropout : float
+        Probability with which a feature is dropped between layers and before the last one while training.
+    dtype : dtype
+        Of the parameters.
+    rng : Generator or int, optional
+        Source of the initial values and of dropout.
+
+    Shapes
+    ------
+    indices : (N, T), as of :meth:`encode`
+    output : (N, T, V), scores of the character behind each step, for V characters
+
+    Raises
+    ------
+    ValueError
+        If the vocabulary is empty, a size is not positive, or ``kind`` is unknown.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> model = ml.models.CharacterModel("to be or not to be", 8, 16, rng=0)
+    >>> model.vocabulary, model(model.encode("to be")[None]).shape
+    (' benort', (1, 5, 7))
+    >>> len("".join(model.generate("to", 10, rng=0)))
+    10
+
+    References
+    ----------
+    Graves 2013, "Generating sequences with recurrent neural networks".
+    """
+
+    def __init__(
+        self,
+        vocabulary: str,
+        embedding_dim: int = 64,
+        hidden_size: int = 256,
+        num_layers: int = 1,
+        *,
+        kind: str = "lstm",
+        dropout: float = 0.0,
+        dtype: dtypes.DTypeLike = dtypes.float32,
+        rng: Rng = None,
+    ) -> None:
+        if not isinstance(vocabulary, str) or not vocabulary:
+            raise ValueError(f"CharacterModel: argument 'vocabulary': expected characters, got {vocabulary!r}")
+        layers, rng = recurrent("CharacterModel", kind), resolve(rng)
+        self.vocabulary = "".join(sorted(set(vocabulary)))
+        self.embedding_dim, self.hidden_size, self.num_layers = embedding_dim, hidden_size, num_layers
+        self.kind, self.dropout = kind, dropout
+        size = len(self.vocabulary)
+        self.embedding = nn.Embedding(size, embedding_dim, dtype=dtype, rng=rng)
+        self.recurrent = layers(embedding_dim, hidden_size, num_layers, dropout=dropout, dtype=dtype, rng=rng)
+        self.drop = nn.Dropout(dropout, rng=rng)
+        self.head = nn.Linear(hidden_size, size, dtype=dtype, rng=rng)
+
+    def forward(self, indices: Any) -> Any:
+        """Return the scores."""
+        return self.advance(indices, None)[0]
+
+    def advance(self, indices: Any, state: Any) -> tuple[Any, Any]:
+        """Return the scores, and the state behind the last step, for a text that comes in pieces.
+
+        Parameters
+        ----------
+        indices : (N, T)
+            What comes next.
+        state
+            What the piece before returned; None at the beginning.
+        """
+        y, state = self.recurrent(self.embedding(indices), state)
+        return self.head(self.drop(y)), state
+
+    def encode(self, text: str) -> NDArray[np.int64]:
+        """Return the indices of the characters of a text; ValueError for one that is not in the vocabulary."""
+        known, codes = _code_points(self.vocabulary), _code_points(text)
+        indices = np.searchsorted(known, codes)
+        wrong = np.flatnonzero(known[np.minimum(indices, len(known) - 1)] != codes)
+        if len(wrong):
+            at = int(wrong[0])
+            expected = "expected characters of the model's vocabulary"
+            raise ValueError(f"CharacterModel: argument 'text': {expected}, got {text[at]!r} at {at}")
+        return indices
+
+    def decode(self, indices: Any) -> str:
+        """Return the text of indices."""
+        return "".join([self.vocabulary[i] for i in np.asarray(indices).tolist()])
+
+    def generate(
+        self, prompt: str, length: int, *, temperature: float = 1.0, top_k: int | None = None, rng: Rng = None
+    ) -> Iterator[str]:
+        """Go on with a text, character by character; each is there as soon as it is asked for.
+
+        Parameters
+        ----------
+        prompt : str
+            What it begins with, at least one character; not part of the result.
+        length : int
+            Characters to give.
+        temperature : float
+            Scores are divided by it: below 1 likely characters become more likely; 0 takes the most likely one.
+        top_k : int, optional
+            Draw from so many of the most likely characters.
+        rng : Generator or int, optional
+            Source of randomness.
+
+        Returns
+        -------
+        iterator of str
+
+        Raises
+        ------
+        ValueError
+            If the prompt is empty or has a character that is not in the vocabulary, or a number is out of range.
+        """
+        indices = self.encode(prompt)
+        if not len(indices):
+            raise ValueError("generate: argument 'prompt': expected at least one character, got none")
+        if length < 0:
+            raise ValueError(f"generate: argument 'length': expected 0 or more, got {length}")
+        if not 0 <= temperature < math.inf:
+            raise ValueError(f"generate: argument 'temperature': expected a finite number from 0 on, got {temperature}")
+        count = len(self.vocabulary) if top_k is None else positive_int("generate", "top_k", top_k)
+        return self._drawn(indices, length, temperature, count, resolve(rng))
+
+    def _drawn(
+        self, indices: NDArray[np.int64], length: int, temperature: float, count: int, rng: Generator
+    ) -> Iterator[str]:
+        state = None
+        for _ in range(length):
+            with self.evaluating():
+                scores, state = self.advance(indices[None], state)
+            indices = _draw(scores[0, -1].numpy().astype(np.float64), temperature, count, rng)
+            yield self.decode(indices)
+
+    def bits_per_character(self, text: str) -> float:
+        """Return how many bits a character of a text takes on average, but for the first one: less is better.
+
+        Raises
+        ------
+        ValueError
+            If the text has fewer than two characters, or one that is not in the vocabulary.
+        """
+        indices = self.encode(text)
+        if len(indices) < 2:
+            raise ValueError(f"bits_per_character: argument 'text': expected two characters, got {len(indices)}")
+        total, state = 0.0, None
+        for begin in range(0, len(indices) - 1, _PIECE):
+            piece = indices[begin : begin + _PIECE + 1]
+            with self.evaluating():
+                scores, state = self.advance(piece[None, :-1], state)
+            total += _nats(scores[0].numpy().astype(np.float64), piece[1:])
+        return total / math.log(2) / (len(indices) - 1)
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _nats(scores: NDArray[np.float64], right: NDArray[np.int64]) -> float:
+    """Minus the sum of the logarithms of the right characters' probabilities."""
+    highest = scores.max(1)
+    sums = np.log(np.exp(scores - highest[:, None]).sum(1)) + highest
+    return float((sums - scores[np.arange(len(right)), right]).sum())
+
+
+def _draw(scores: NDArray[np.float64], temperature: float, count: int, rng: Generator) -> NDArray[np.int64]:
+    """One index of the ``count`` best, with the probabilities of the scores."""
+    order = np.argsort(-scores, kind="stable")[: 1 if temperature == 0 else count]
+    if len(order) == 1:
+        return order
+    shares = np.exp((scores[order] - scores[order[0]]) / temperature).cumsum()
+    place = np.searchsorted(shares, rng.uniform(1, dtype="float64").item() * shares[-1], side="right")
+    return order[place : place + 1]
