@@ -17,7 +17,7 @@ from mlext.io import atomic_write
 if TYPE_CHECKING:
     from mlext.training import History
 
-__all__ = ["activations", "confusion_matrix", "filters", "learning_curves"]
+__all__ = ["activations", "confusion_matrix", "filters", "forecast", "learning_curves"]
 
 Path = str | os.PathLike[str]
 
@@ -126,6 +126,58 @@ def confusion_matrix(matrix: ArrayLike, names: Sequence[str] = (), path: Path | 
     for row, column in np.ndindex(*counts.shape):
         color = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, fontsize=8)
+    return _finish(figure, path)
+
+
+def forecast(
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    path: Path | None = None,
+    *,
+    start: int | None = None,
+    names: Sequence[str] = (),
+) -> Any:
+    """Draw series and what was forecast of them, one below the other.
+
+    Parameters
+    ----------
+    truth : array (T) or (T, C)
+        What was measured.
+    prediction : array (S) or (S, C)
+        What was forecast.
+    path : path-like, optional
+        Where to write the picture; its ending decides the format.
+    start : int, optional
+        Step of the first forecast; by default the last forecast is of the last step of `truth`.
+    names : sequence of str
+        Names of the series.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not there: ``pip install mlext[plot]``.
+    ValueError
+        If both have not the same number of series, or no step.
+    """
+    right, found = (np.asarray(a, np.float64) for a in (truth, prediction))
+    right, found = (a[:, None] if a.ndim == 1 else a for a in (right, found))
+    if right.ndim != 2 or found.shape != (len(found), right.shape[1]) or 0 in (*right.shape, len(found)):
+        expected = f"expected shape (S, C) with the series of truth, {right.shape}"
+        raise ValueError(f"forecast: argument 'prediction': {expected}, got {found.shape}")
+    begin = len(right) - len(found) if start is None else start
+    count = right.shape[1]
+    figure = _figure("forecast", 9.0, 0.6 + 2.2 * count)
+    for i, axes in enumerate(np.atleast_1d(figure.subplots(count, 1, sharex=True))):
+        axes.plot(np.arange(len(right)), right[:, i], label="measured")
+        axes.plot(np.arange(begin, begin + len(found)), found[:, i], label="forecast")
+        axes.set_title(names[i] if i < len(names) else "")
+        axes.grid(alpha=0.3)
+    axes.set_xlabel("step")
+    axes.legend()
     return _finish(figure, path)
 
 

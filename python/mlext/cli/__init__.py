@@ -1,8 +1,9 @@
-"""The command ``mlext``: train, predict, info, bench."""
+"""The command ``mlext``: train, predict, generate, info, bench."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -51,9 +52,10 @@ def _one_line(error: BaseException) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mlext", description="Train and use small neural networks.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,predict,info,bench}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,predict,generate,info,bench}")
     _add_train(commands.add_parser("train", help="train a model on the embedded digits or on your data"))
     _add_predict(commands.add_parser("predict", help="apply a model that 'mlext train' wrote"))
+    _add_generate(commands.add_parser("generate", help="go on with a text, by a model that 'mlext train' made of one"))
     info = commands.add_parser("info", help="say what this build is and what it found on this machine")
     info.set_defaults(run=_info)
     bench = commands.add_parser("bench", help="time a few kernels against NumPy and, if installed, PyTorch")
@@ -64,20 +66,32 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+    data, network, run = (parser.add_argument_group(name) for name in ("data", "network", "training"))
+    add = data.add_argument
     add(
         "--data",
         metavar="PATH",
-        help="CSV or .npz file, or a folder with one folder of images per class (default: digits)",
+        help="CSV or .npz file, a folder with one folder of images per class, or a text (default: digits)",
     )
     add("--target", metavar="COLUMN", help="CSV: name or position of the target's column (default: the last)")
     add("--size", type=int, metavar="PIXELS", help="image folder: resize to this height and width")
-    add("--task", choices=("auto", "classification", "regression"), default="auto", help="(default: by the target)")
+    add(
+        "--task",
+        choices=("auto", "classification", "regression", "forecast", "text"),
+        default="auto",
+        help="forecast: the next rows of a CSV file whose columns are series; text: its next character "
+        "(default: by the target; text for lstm or gru on a .txt file)",
+    )
+    add("--window", type=int, metavar="STEPS", help="steps seen at once (default: forecast 24, text 128)")
+    add("--horizon", type=int, metavar="STEPS", help="forecast: steps ahead (default: 1)")
+    add("--test-size", type=float, metavar="SHARE", help="held out for testing (default: 0.25; text 0.1)")
+    add("--augment", action="store_true", help="cnn: shift, turn and zoom the images a little in every epoch")
+    add = network.add_argument
     add(
         "--model",
-        choices=("mlp", "cnn"),
-        default="mlp",
-        help="kind of network: dense layers, or for images convolutions (default: %(default)s)",
+        choices=("mlp", "cnn", "lstm", "gru"),
+        help="dense layers, for images convolutions, or for images row by row, sequences, series and texts recurrent "
+        "layers (default: mlp; forecast and text lstm)",
     )
     add(
         "--hidden",
@@ -85,7 +99,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=None,
         metavar="N",
-        help="units of the hidden layers (default: 128 64), or filters at each size of the image (cnn: 32 64)",
+        help="units of the hidden layers (default: 128 64), filters at each size of the image (cnn: 32 64), or units of"
+        " the recurrent layers, all alike (128; forecast 64, text 256)",
     )
     add(
         "--dropout",
@@ -94,26 +109,41 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="dropout after each hidden layer, or before the last one (cnn) (default: %(default)s)",
     )
-    add("--augment", action="store_true", help="cnn: shift, turn and zoom the images a little in every epoch")
+    _add_training(run)
+    parser.set_defaults(run=_train)
+
+
+def _add_training(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--label-smoothing", type=float, default=0.1, metavar="S", help="classification: (default: %(default)s)")
-    add("--epochs", type=int, default=20, help="(default: %(default)s)")
-    add("--batch-size", type=int, default=32, help="(default: %(default)s)")
-    add("--lr", type=float, default=None, help="learning rate (default: the optimizer's; adam 0.002)")
+    add("--epochs", type=int, help="(default: 20; text 10)")
+    add("--seconds", type=float, default=math.inf, help="stop training after so long (default: never)")
+    add("--batch-size", type=int, help="(default: 32; text 16)")
+    add("--lr", type=float, default=None, help="learning rate (default: the optimizer's; adam 0.002, text 0.005)")
     add("--optimizer", default="adam", metavar="NAME", help="sgd, adam, adamw, rmsprop ... (default: %(default)s)")
-    add("--test-size", type=float, default=0.25, help="share held out for testing (default: %(default)s)")
     add("--seed", type=int, default=0, help="(default: %(default)s)")
     add("--out", default="mlext-out", metavar="DIR", help="where the results go (default: %(default)s)")
     add("--resume", action="store_true", help="go on from the checkpoint in DIR")
-    parser.set_defaults(run=_train)
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help="model.safetensors of 'mlext train'")
-    add("data", metavar="DATA", help="CSV or .npz file, or an image folder, as for training; the target may be missing")
+    add("data", metavar="DATA", help="as for training: the target may be missing; of series what comes next is given")
     add("--out", metavar="CSV", help="write a CSV file instead of standard output")
     add("--proba", action="store_true", help="one column of probability per class")
     parser.set_defaults(run=_predict)
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="model.safetensors of 'mlext train' on a text")
+    add("--prompt", metavar="TEXT", help="what the text begins with (default: a new line)")
+    add("--length", type=int, default=500, metavar="N", help="characters to write (default: %(default)s)")
+    add("--temperature", type=float, default=1.0, help="below 1 likely characters become more likely; 0: no chance")
+    add("--top-k", type=int, metavar="K", help="draw from so many of the most likely characters (default: all)")
+    add("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.set_defaults(run=_generate)
 
 
 # Each command is imported when it runs: `mlext --help` needs none of them.
@@ -129,6 +159,12 @@ def _predict(args: argparse.Namespace) -> None:
     from mlext.cli import predict
 
     predict.run(args)
+
+
+def _generate(args: argparse.Namespace) -> None:
+    from mlext.cli import text
+
+    text.generate(args)
 
 
 def _info(args: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from mlext.datasets.base import Dataset, TrainTest
 from mlext.datasets.npz import read_npz
 from mlext.io import FileFormatError
 
-__all__ = ["Preparation", "load_inputs", "load_training"]
+__all__ = ["Preparation", "load_inputs", "load_training", "moments"]
 
 # More distinct whole numbers than this are a quantity, not classes.
 _MAX_CLASSES = 50
@@ -45,7 +45,8 @@ def _column(target: str | None) -> int | str:
 class Preparation:
     """How columns and pixels become inputs, and targets become labels: kept in the model's metadata.
 
-    Tables are standardised column by column, images with one mean and deviation for all pixels.
+    Tables are standardised column by column, sequences feature by feature, images with one mean and deviation for all
+    pixels.
     """
 
     def __init__(self, state: dict[str, Any]) -> None:
@@ -57,12 +58,12 @@ class Preparation:
     @classmethod
     def fit(cls, data: Dataset, x: NDArray[Any], y: NDArray[Any], args: Any) -> Preparation:
         """Learn from the training part."""
+        seen = _seen_shape(data, x, args.model)
+        images = bool(data.image_shape) or x.dtype == np.uint8
         flat = x.reshape(len(x), -1).astype(np.float64)
-        images = bool(data.image_shape) or x.ndim > 2 or x.dtype == np.uint8
-        axis = None if images else 0
-        offset, scale = np.atleast_1d(flat.mean(axis)), np.atleast_1d(flat.std(axis))
-        # A constant column's deviation is rounding noise: it becomes 0, not noise of size 1.
-        scale = np.where(scale <= np.abs(offset) * 1e-12, 1.0, scale)
+        offset, scale = moments(flat, None if images or x.ndim > 2 else 0)
+        if args.model in ("lstm", "gru") and seen == list(x.shape[1:]) and not images:
+            offset, scale = (np.tile(values, seen[0]) for values in moments(x.astype(np.float64), (0, 1)))
         state: dict[str, Any] = {
             "offset": offset.tolist(),
             "scale": scale.tolist(),
@@ -70,7 +71,7 @@ class Preparation:
             "features": list(data.feature_names),
             "target": args.target,
             "size": list(x.shape[1:3]) if x.ndim == 4 else None,
-            "image": image_shape(data, x) if args.model == "cnn" else None,
+            "image": seen,
             "classes": [],
             "labels": None,
         }
@@ -115,12 +116,24 @@ class Preparation:
         return found
 
 
-def image_shape(data: Dataset, x: NDArray[Any]) -> list[int]:
-    """Rows, columns and channels of the images; ValueError if these are none."""
+def moments(x: NDArray[np.float64], axis: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation along axes, what is constant with a deviation of 1."""
+    offset, scale = np.atleast_1d(x.mean(axis)), np.atleast_1d(x.std(axis))
+    # A constant column's deviation is rounding noise: it becomes 0, not noise of size 1.
+    return offset, np.where(scale <= np.abs(offset) * 1e-12, 1.0, scale)
+
+
+def _seen_shape(data: Dataset, x: NDArray[Any], model: str) -> list[int] | None:
+    """Rows, columns and channels of images, or steps and their features; None for samples as they are."""
+    if model == "mlp":
+        return None
     shape = list(x.shape[1:]) if x.ndim > 2 else list(data.image_shape)
     if len(shape) not in (2, 3):
-        raise ValueError(f"--model cnn: expected images, got data of shape {_rows(x.shape[1:])}")
-    return shape if len(shape) == 3 else [*shape, 1]
+        what, remedy = ("images", "") if model == "cnn" else ("sequences or images", "; --task forecast is for series")
+        raise ValueError(f"--model {model}: expected {what}, got data of shape {_rows(x.shape[1:])}{remedy}")
+    if model == "cnn":
+        return shape if len(shape) == 3 else [*shape, 1]
+    return [shape[0], int(np.prod(shape[1:]))]
 
 
 def _rows(shape: Any) -> str:

@@ -1,22 +1,21 @@
-"""``mlext train``."""
+"""``mlext train``: what the options ask for, and networks that learn from samples."""
 
 from __future__ import annotations
 
 import argparse
 import functools
-import os
-import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import mlext
-from mlext import losses, metrics, nn, optim
+from mlext import losses, metrics, models, nn
+from mlext.cli import series, text
 from mlext.cli.data import Preparation, load_training
+from mlext.cli.fitting import finish, fit, recurrent_sizes, say
 from mlext.data import Compose, DataLoader, RandomRotation, RandomShift, RandomZoom, train_test_split
 from mlext.datasets.base import Dataset, TrainTest
-from mlext.training import ModelCheckpoint, TerminateOnNaN, Trainer
 
 __all__ = ["run"]
 
@@ -25,51 +24,65 @@ Split = list[NDArray[Any]]
 # Pixels of a side that the last layer of a CNN sees: larger maps are averaged.
 _LARGEST_MAP = 7
 
+# Of options that have other defaults for series and texts.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "samples": {"model": "mlp", "epochs": 20, "batch_size": 32, "test_size": 0.25},
+    "forecast": {"model": "lstm", "epochs": 20, "batch_size": 32, "test_size": 0.25, "window": 24, "horizon": 1},
+    "text": {"model": "lstm", "epochs": 10, "batch_size": 16, "test_size": 0.1, "window": 128},
+}
+
 
 def run(args: argparse.Namespace) -> None:
     """Train, test, and write model, history and picture."""
-    loaded = load_training(args.data, args.target, args.size, args.task)
+    if args.task == "auto" and args.model in ("lstm", "gru") and str(args.data).endswith(".txt"):
+        args.task = "text"
+    defaults = _DEFAULTS.get(args.task, _DEFAULTS["samples"])
+    for name in ("window", "horizon"):
+        if getattr(args, name) is not None and name not in defaults:
+            raise ValueError(f"--{name}: expected --task forecast" + (" or text" if name == "window" else ""))
+    for name, value in defaults.items():
+        setattr(args, name, value if getattr(args, name) is None else getattr(args, name))
+    if args.task in ("forecast", "text"):
+        _check_recurrent(args)
     mlext.manual_seed(args.seed)
-    data, (x_train, x_test, y_train, y_test) = _split(loaded, args)
+    {"forecast": series.train, "text": text.train}.get(args.task, _train_on_samples)(args)
+
+
+def _check_recurrent(args: argparse.Namespace) -> None:
+    if args.model not in ("lstm", "gru"):
+        raise ValueError(f"--task {args.task}: expected --model lstm or gru, got {args.model}")
+    if args.data is None:
+        raise ValueError(f"--task {args.task}: expected --data PATH, got none")
+    if args.augment:
+        raise ValueError("--augment: expected --model cnn, which sees images")
+
+
+def _train_on_samples(args: argparse.Namespace) -> None:
+    data, (x_train, x_test, y_train, y_test) = _split(load_training(args.data, args.target, args.size, args.task), args)
     preparation = Preparation.fit(data, x_train, y_train, args)
     x_train, x_test = preparation.inputs(x_train), preparation.inputs(x_test)
     y_train, y_test = preparation.targets(y_train), preparation.targets(y_test)
     model = make(x_train.shape[1:], args, len(preparation.classes) or y_train.shape[1])
     batches = _training_data(x_train, y_train, args)
-    os.makedirs(args.out, exist_ok=True)
-    trainer = _trainer(model, args, bool(preparation.classes))
     kind = f"{len(preparation.classes)} classes" if preparation.classes else "regression"
-    features = "x".join(map(str, x_train.shape[1:]))
-    what = f"{features} features" if x_train.ndim == 2 else f"images of {features}"
-    _say(f"{len(x_train)} samples for training, {len(x_test)} for testing, {what}, {kind}")
-    checkpoint = _checkpoint_path(args)
-    if args.resume and not os.path.exists(checkpoint):
-        raise FileNotFoundError(f"--resume: {checkpoint}: no such file")
-    history = trainer.fit(
-        *batches,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        validation_data=(x_test, y_test),
-        resume=checkpoint if args.resume else None,
-    )
-    out = trainer.predict(x_test)
-    report, result = _report(out, y_test, preparation)
-    _say(report)
-    history.to_json(os.path.join(args.out, "history.json"))
-    metadata = {"task": "classification" if preparation.classes else "regression", "test": result}
-    path = os.path.join(args.out, "model.safetensors")
-    mlext.save(model, path, {**metadata, "preparation": preparation.state})
-    _say(f"model: {path}")
-    _draw(history, args.out)
+    what = f"{len(x_train)} samples for training, {len(x_test)} for testing, {_features(x_train.shape[1:])}, {kind}"
+    smooth = functools.partial(losses.cross_entropy, label_smoothing=args.label_smoothing)
+    options: dict[str, Any] = {"metrics": ["accuracy"] if preparation.classes else ["r2"]}
+    if args.model in ("lstm", "gru"):
+        options["clip_norm"] = 1.0
+    loss = smooth if preparation.classes else "mse"
+    trainer = fit(model, loss, args, batches, (x_test, y_test), what, **options)
+    report, result = _report(trainer.predict(x_test), y_test, preparation)
+    say(report)
+    task = "classification" if preparation.classes else "regression"
+    finish(model, trainer.history, args, {"task": task, "test": result, "preparation": preparation.state})
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-def _checkpoint_path(args: argparse.Namespace) -> str:
-    return os.path.join(args.out, "checkpoint.safetensors")
+def _features(shape: tuple[int, ...]) -> str:
+    if len(shape) == 2:
+        return f"{shape[0]} steps of {shape[1]} features"
+    text = "x".join(map(str, shape))
+    return f"images of {text}" if len(shape) == 3 else f"{text} features"
 
 
 def _split(loaded: Dataset | TrainTest, args: argparse.Namespace) -> tuple[Dataset, Split]:
@@ -99,8 +112,12 @@ def _training_data(x: NDArray[Any], y: NDArray[Any], args: argparse.Namespace) -
     return (DataLoader((x, y), args.batch_size, shuffle=True, rng=args.seed, transform=change),)
 
 
-def make(shape: tuple[int, ...], args: argparse.Namespace, outputs: int) -> nn.Sequential:
+def make(shape: tuple[int, ...], args: argparse.Namespace, outputs: int) -> nn.Module:
     """The network that the options ask for."""
+    if args.model in ("lstm", "gru"):
+        units, layers = recurrent_sizes(args, 128)
+        options = {"kind": args.model, "dropout": args.dropout, "bidirectional": True}
+        return models.SequenceClassifier(shape[1], outputs, units, layers, **options)
     if len(shape) == 1:
         return _mlp(shape[0], args.hidden if args.hidden is not None else [128, 64], args.dropout, outputs)
     return _cnn(shape, args.hidden if args.hidden is not None else [32, 64], args.dropout, outputs)
@@ -134,32 +151,6 @@ def _cnn(shape: tuple[int, ...], filters: list[int], dropout: float, outputs: in
     return nn.Sequential(*layers, nn.Linear(rows * columns * channels, outputs))
 
 
-def _trainer(model: nn.Module, args: argparse.Namespace, classes: bool) -> Trainer:
-    checkpoints = ModelCheckpoint(_checkpoint_path(args), min_seconds=1.0)
-    return Trainer(
-        model,
-        functools.partial(losses.cross_entropy, label_smoothing=args.label_smoothing) if classes else "mse",
-        _optimizer(model, args),
-        metrics=["accuracy"] if classes else ["r2"],
-        callbacks=[TerminateOnNaN(), checkpoints],
-        seed=args.seed,
-    )
-
-
-def _optimizer(model: nn.Module, args: argparse.Namespace) -> optim.Optimizer:
-    known = {
-        name.lower(): cls
-        for name, cls in vars(optim).items()
-        if isinstance(cls, type) and issubclass(cls, optim.Optimizer) and cls is not optim.Optimizer
-    }
-    if args.optimizer.lower() not in known:
-        raise ValueError(f"--optimizer: unknown optimizer {args.optimizer!r}; known are {', '.join(sorted(known))}")
-    defaults = {"adam": 0.002, "sgd": 0.05}
-    lr = defaults.get(args.optimizer.lower()) if args.lr is None else args.lr
-    options: dict[str, Any] = {} if lr is None else {"lr": lr}
-    return known[args.optimizer.lower()](model.parameters(), **options)
-
-
 def _report(out: NDArray[Any], target: NDArray[Any], preparation: Preparation) -> tuple[str, dict[str, float]]:
     if not preparation.classes:
         predicted, true = preparation.numbers(out), preparation.numbers(target)
@@ -185,13 +176,3 @@ def _table(matrix: NDArray[Any], names: list[str]) -> str:
         f"{name:>{first}}" + "".join([f" {c:>{width}}" for c in row]) for name, row in zip(names, cells, strict=True)
     ]
     return "\n".join(lines)
-
-
-def _draw(history: Any, folder: str) -> None:
-    path = os.path.join(folder, "learning_curve.png")
-    try:
-        history.plot(path)
-    except ImportError:
-        _say("no learning curve drawn: pip install mlext[plot]")
-    else:
-        _say(f"learning curve: {path}")

@@ -1,6 +1,6 @@
 """The training loop: ``Trainer`` with ``fit``, ``evaluate`` and ``predict``, callbacks, history, checkpoints."""
 
-from mlext.training.callbacks import Callback, LambdaCallback, LearningRateScheduler, TerminateOnNaN
+from mlext.training.callbacks import Callback, LambdaCallback, LearningRateScheduler, TerminateOnNaN, TimeLimit
 from mlext.training.checkpoint import load_checkpoint, save_checkpoint
 from mlext.training.history import History
 from mlext.training.loggers import CSVLogger, ProgressBar, TensorBoard
@@ -19,6 +19,7 @@ __all__ = [
     "ReduceLROnPlateau",
     "TensorBoard",
     "TerminateOnNaN",
+    "TimeLimit",
     "Trainer",
     "load_checkpoint",
     "save_checkpoint",

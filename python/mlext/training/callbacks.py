@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -120,3 +121,42 @@ class TerminateOnNaN(Callback):
     output, the loss, or the gradient of a parameter. The weights are those before that batch. Costs one pass over the
     gradients.
     """
+
+
+class TimeLimit(Callback):
+    """Stop after so many seconds, within an epoch if need be; training that is resumed has them anew.
+
+    Parameters
+    ----------
+    seconds : float
+        From the first batch on.
+
+    Raises
+    ------
+    ValueError
+        If ``seconds`` is not positive.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        if not seconds > 0:
+            raise ValueError(f"TimeLimit: argument 'seconds': expected a positive number, got {seconds}")
+        self.seconds = seconds
+        self.reached = False
+
+    def on_train_begin(self) -> None:
+        """Start the clock."""
+        self.reached, self._began = False, time.monotonic()
+
+    def on_batch_end(self, step: int, logs: Logs) -> None:
+        """Look at the clock."""
+        if time.monotonic() - self._began >= self.seconds:
+            self.reached = self.trainer.stop_training = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return whether it has stopped training."""
+        return {"reached": self.reached}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let training go on that was stopped for this alone."""
+        if state["reached"]:
+            self.trainer.stop_training = False

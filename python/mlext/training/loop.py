@@ -81,6 +81,8 @@ class Loop:
                     self._count_batch(done, value, out)
                 for hook in ends:
                     hook(self.batches - 1, {"loss": found[-1][0]})
+                if self.stop_training:
+                    break
             self._stepper.flush()
             if self._count == 0:
                 raise ValueError("fit: the data gave no batches" + ("; an iterator runs once" if self.epoch else ""))

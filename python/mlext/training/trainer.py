@@ -60,7 +60,7 @@ class Trainer(Loop):
     history : History
         Of the last ``fit``, also if it was interrupted.
     stop_training : bool
-        Callbacks set this to end training after the epoch.
+        Callbacks set this to end training: after the epoch, or after the batch at whose end they do.
 
     Raises
     ------
