@@ -76,6 +76,13 @@ def test_every_layer_describes_itself(name, tmp_path):
         **dict.fromkeys(("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"), (3, 2)),
         "Residual": (ml.nn.Linear(2, 2),),
         "Skip": (ml.nn.Linear(2, 2),),
+        "TimeDistributed": (ml.nn.Linear(2, 2),),
+        "Bidirectional": (ml.nn.GRU(3, 2, dropout=0.5), "sum"),
+        "AdditiveAttention": (2, 3, 4),
+        "SequenceClassifier": (5, 2, 3, 2),
+        "CharacterModel": ("some text\n\u20ac", 3, 4),
+        "Forecaster": (2, 3, 4),
+        "Seq2Seq": (4, 5, 3, 2),
         "Sequential": (ml.nn.Linear(2, 2), ml.nn.ReLU()),
         "ModuleList": ([ml.nn.Linear(2, 2)],),
         "ModuleDict": ({"a": ml.nn.Linear(2, 2)},),
@@ -91,6 +98,14 @@ def test_every_layer_describes_itself(name, tmp_path):
     assert repr(copy) == repr(module)
     assert set(copy.state_dict()) == set(module.state_dict())
     assert all(same(copy.state_dict()[n], value) for n, value in module.state_dict().items())
+
+
+def test_generators_of_layers_inside_are_the_default_again(tmp_path):
+    path = tmp_path / "m.safetensors"
+    ml.save(ml.models.SequenceClassifier(3, 2, 4, dropout=0.5, rng=7), path)
+    copy = ml.load(path)
+    assert copy.recurrent.rng is None
+    assert copy.head[1].rng is None
 
 
 def test_names_sharing_freezing_and_dtype_survive(tmp_path):

@@ -85,6 +85,8 @@ LAYERS = [
         ),
         [(4, 5)],
     ),
+    ("LastStep", lambda dtype: nn.LastStep(), [(2, 5, 3)]),
+    ("TimeDistributed", lambda dtype: nn.TimeDistributed(nn.Linear(3, 2, dtype=dtype, rng=1)), [(2, 5, 3)]),
     ("Skip", lambda dtype: nn.Skip(nn.Linear(5, 3, dtype=dtype, rng=1)), [(4, 5)]),
     ("Residual", lambda dtype: nn.Residual(nn.Linear(5, 5, dtype=dtype, rng=1)), [(4, 5)]),
     (

@@ -98,8 +98,8 @@ class SequenceClassifier(nn.Module):
 class Forecaster(nn.Module):
     """Recurrent layers over the last steps of some series, and the steps that come next.
 
-    What is learnt is the difference from the last step: a forecast that has learnt nothing is near "as now", and series
-    that drift are followed. Give it series of about the same scale, as of :class:`mlext.data.StandardScaler`.
+    What is learnt is the difference from the last step: a forecast that has learnt nothing is "as now". Give it series
+    of about the same scale, as of :class:`mlext.data.StandardScaler`.
 
     Parameters
     ----------
