@@ -115,6 +115,39 @@ def test_tutorial_cnns():
     assert min(found.values()) > 0.93
 
 
+def test_tutorial_rnns():
+    found = run("tutorial_rnns")
+    assert [value > floor for value, floor in zip(found.values(), (0.95, 0.9, 0.8, 0.95), strict=True)] == [True] * 4
+
+
+def test_digits_rows_lstm():
+    found = run("digits_rows_lstm")
+    assert all(np.mean(shares) >= 0.975 and min(shares) >= 0.96 for shares in found.values())
+
+
+def test_character_model():
+    before, after, written = run("character_model")
+    assert before > 6
+    assert after < 3.2
+    assert len(written) == 300
+    assert written.count(" ") > 20
+
+
+def test_sentiment():
+    labels, shares = run("sentiment")
+    assert ((shares > 0.5) == labels).sum() >= 9
+
+
+def test_translate_dates():
+    assert run("translate_dates") >= 0.95
+
+
+def test_forecast_series():
+    found = run("forecast_series")
+    assert (found["GRU"] < 0.9 * found["as yesterday"]).all()
+    assert (found["GRU"] < 0.5 * found["as now"]).all()
+
+
 def test_pictures_of_filters_and_activations(tmp_path):
     pytest.importorskip("matplotlib")
     model = ml.nn.Sequential(ml.nn.Conv2d(3, 10, 3, rng=0), ml.nn.ReLU(), ml.nn.Flatten(), ml.nn.Linear(360, 2, rng=1))

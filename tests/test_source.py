@@ -376,7 +376,9 @@ def public(module: ModuleType) -> dict[str, Any]:
     return {name: value for name, value in ours.items() if value not in bases}
 
 
-@pytest.mark.parametrize("name", ["functional", "losses", "nn", "optim", "init", "metrics"])
+@pytest.mark.parametrize(
+    "name", ["functional", "losses", "nn", "optim", "init", "metrics", "data", "models", "training", "plot"]
+)
 def test_everything_public_is_tested(name: str) -> None:
     """Every function and class appears in a test or a case row, under one of its names."""
     sources = [path for path in files(ROOT / "tests", "*.py") if path != Path(__file__)]

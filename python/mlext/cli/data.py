@@ -45,8 +45,8 @@ def _column(target: str | None) -> int | str:
 class Preparation:
     """How columns and pixels become inputs, and targets become labels: kept in the model's metadata.
 
-    Tables are standardised column by column, sequences feature by feature, images with one mean and deviation for all
-    pixels.
+    Tables are standardised column by column, images with one mean and deviation for all pixels, sequences (three axes,
+    of other numbers than bytes, for recurrent layers) feature by feature.
     """
 
     def __init__(self, state: dict[str, Any]) -> None:
@@ -59,11 +59,11 @@ class Preparation:
     def fit(cls, data: Dataset, x: NDArray[Any], y: NDArray[Any], args: Any) -> Preparation:
         """Learn from the training part."""
         seen = _seen_shape(data, x, args.model)
-        images = bool(data.image_shape) or x.dtype == np.uint8
-        flat = x.reshape(len(x), -1).astype(np.float64)
-        offset, scale = moments(flat, None if images or x.ndim > 2 else 0)
-        if args.model in ("lstm", "gru") and seen == list(x.shape[1:]) and not images:
-            offset, scale = (np.tile(values, seen[0]) for values in moments(x.astype(np.float64), (0, 1)))
+        if args.model in ("lstm", "gru") and x.ndim == 3 and x.dtype != np.uint8:
+            offset, scale = (np.tile(values, x.shape[1]) for values in moments(x.astype(np.float64), (0, 1)))
+        else:
+            images = bool(data.image_shape) or x.ndim > 2 or x.dtype == np.uint8
+            offset, scale = moments(x.reshape(len(x), -1).astype(np.float64), None if images else 0)
         state: dict[str, Any] = {
             "offset": offset.tolist(),
             "scale": scale.tolist(),
