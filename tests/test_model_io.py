@@ -108,6 +108,22 @@ def test_generators_of_layers_inside_are_the_default_again(tmp_path):
     assert copy.head[1].rng is None
 
 
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+def test_changed_layers_inside_a_model_survive(weights, tmp_path):
+    x, path = np.random.default_rng(0).normal(size=(5, 6, 3)).astype("f"), tmp_path / "m.safetensors"
+    small = ml.quantize(ml.models.SequenceClassifier(3, 2, 32, bidirectional=True, rng=0), weights=weights)
+    ml.save(ml.nn.Sequential(small), path)
+    copy = ml.load(path)
+    assert repr(copy[0]) == repr(small)
+    assert copy.predict(x).tobytes() == small.predict(x).tobytes()
+    separable = ml.nn.SeparableConv2d(3, 4, 2, rng=0)
+    separable.pointwise = shared = ml.nn.Conv2d(3, 4, 1, activation="relu", rng=1)
+    ml.save(ml.nn.Sequential(separable, shared), path)
+    copy = ml.load(path)
+    assert copy[0].pointwise is copy[1]
+    assert copy[1].activation == "relu"
+
+
 def test_names_sharing_freezing_and_dtype_survive(tmp_path):
     shared = ml.nn.Linear(3, 3, dtype="float64")
     model = ml.nn.Sequential({"first": shared, "act": ml.nn.ReLU(), "again": shared})
@@ -233,6 +249,10 @@ LINEAR = {"class": "Linear", "args": {"in_features": 3, "out_features": 2}}
         ({"class": "Sequential", "children": [["0", LINEAR], ["1", {"same": 0}]]}, "no module"),
         ({"class": "Sequential", "children": [["0"]]}, "malformed child"),
         ({"class": "Sequential", "children": [["0", {"same": 9}]]}, "no module"),
+        (LINEAR | {"changed": [["forward", LINEAR]]}, "no module 'forward' to change"),
+        (LINEAR | {"changed": [3]}, "malformed child"),
+        ({"class": "CharacterModel", "args": {"vocabulary": 3}}, "expected characters"),
+        ({"class": "resnet18", "args": {}}, "not a layer"),
     ],
 )
 def test_hostile_architectures_are_refused(tree, match, tmp_path):

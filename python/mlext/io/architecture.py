@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from mlext import models, nn
@@ -48,7 +50,25 @@ def _describe(module: nn.Module, known: dict[str, type[nn.Module]], seen: dict[i
         parts = [[key, _describe(child, known, seen)] for key, child in module._items.items()]
         return {"class": name, "children": parts}
     args = module.config()
-    return {"class": name, "args": {key: _plain(value, known, seen) for key, value in args.items()}}
+    tree = {"class": name, "args": {key: _plain(value, known, seen) for key, value in args.items()}}
+    changed = _changed(module, args, known, seen)
+    return {**tree, "changed": changed} if changed else tree
+
+
+def _changed(
+    module: nn.Module, args: dict[str, Any], known: dict[str, type[nn.Module]], seen: dict[int, int]
+) -> list[list[Any]]:
+    """Modules inside that are others than the constructor makes, such as quantised ones: names and trees."""
+    own = {key: child for key, child in module.named_children() if key not in args}
+    if not own:
+        return []
+    options = {"rng": _Blank(sys.maxsize)} if "rng" in inspect.signature(type(module)).parameters else {}
+    fresh = dict(type(module)(**args, **options).named_children())
+    return [
+        [key, _describe(child, known, seen)]
+        for key, child in own.items()
+        if key in fresh and _describe(child, known, {}) != _describe(fresh[key], known, {})
+    ]
 
 
 def _plain(value: Any, known: dict[str, type[nn.Module]], seen: dict[int, int]) -> Any:
@@ -139,13 +159,10 @@ class _Builder:
         return found
 
     def _container(self, cls: type[nn.Module], tree: dict[str, Any], depth: int) -> nn.Module:
-        children = tree.get("children")
         made = cls()
         assert isinstance(made, _CONTAINERS)
-        for child in children if isinstance(children, list) else ():
-            if not (isinstance(child, list) and len(child) == 2 and isinstance(child[0], str)):
-                raise ValueError(f"architecture: {cls.__name__} has a malformed child")
-            made._set(child[0], self.module(child[1], depth + 1))
+        for name, child in _named(cls, tree.get("children")):
+            made._set(name, self.module(child, depth + 1))
         return made
 
     def _layer(self, cls: type[nn.Module], tree: dict[str, Any], depth: int) -> nn.Module:
@@ -162,6 +179,10 @@ class _Builder:
         for module in made.modules():
             if vars(module).get("rng") is self.blank:
                 module.rng = None
+        for name, child in _named(cls, tree.get("changed")):
+            if name not in dict(made.named_children()):
+                raise ValueError(f"architecture: {cls.__name__} has no module {name[:60]!r} to change")
+            made._replace_child(name, self.module(child, depth + 1))
         return made
 
     def _value(self, value: Any, depth: int) -> Any:
@@ -172,3 +193,11 @@ class _Builder:
         if isinstance(value, int) and abs(value) > self.largest:
             raise ValueError(f"architecture: size {value} is larger than the file")
         return value
+
+
+def _named(cls: type[nn.Module], children: Any) -> Iterator[tuple[str, Any]]:
+    """Names and trees of a list in a file."""
+    for child in children if isinstance(children, list) else ():
+        if not (isinstance(child, list) and len(child) == 2 and isinstance(child[0], str)):
+            raise ValueError(f"architecture: {cls.__name__} has a malformed child")
+        yield child[0], child[1]
