@@ -260,6 +260,68 @@ MUTATIONS = [
     ("csrc/kernels/gemm/qgemm.cpp", "if (more == 0) return x;", "return x;", "test_quantized.py"),
     # The last, shorter part of a parallel loop is left out.
     ("csrc/core/parallel.cpp", "n, grain, (n + grain - 1) / grain,", "n, grain, n / grain,", "test_reduce.py"),
+    # The last step is the first one that was read backwards.
+    (
+        "python/mlext/nn/sequence.py",
+        "range(len(h) - directions, len(h))",
+        "range(directions)",
+        "test_sequences.py",
+    ),
+    # The twin reads as its brother does.
+    ("python/mlext/nn/sequence.py", "self.reverse._backwards = True", "pass", "test_sequences.py"),
+    # Attention looks behind the end of a sequence.
+    (
+        "python/mlext/nn/attention.py",
+        'scores = F.where(inside, scores, float("-inf"))',
+        "pass",
+        "test_sequences.py",
+    ),
+    # Characters are not drawn by their probabilities.
+    (
+        "python/mlext/models/text.py",
+        'place = np.searchsorted(shares, rng.uniform(1, dtype="float64").item() * shares[-1], side="right")',
+        "place = len(shares) // 2",
+        "test_sequence_models.py",
+    ),
+    # Each piece of a text is scored without what came before it.
+    (
+        "python/mlext/models/text.py",
+        "total += _nats(row[at : at + len(right)].astype(np.float64), right)",
+        "total += _nats(row[: len(right)].astype(np.float64), right)",
+        "test_sequence_models.py",
+    ),
+    # The decoder sees what it should write.
+    (
+        "python/mlext/models/translation.py",
+        "known = F.concat([begin, target[:, :-1]], 1)",
+        "known = target",
+        "test_sequence_models.py",
+    ),
+    # The scales of a series are those of its future too.
+    (
+        "python/mlext/cli/series.py",
+        "offset, scale = moments(values[:cut], 0)",
+        "offset, scale = moments(values, 0)",
+        "test_cli_sequences.py",
+    ),
+    # Training that was stopped by the clock does not go on.
+    (
+        "python/mlext/training/callbacks.py",
+        """        if state["reached"]:
+            self.trainer.stop_training = False
+""",
+        "",
+        "test_sequence_models.py",
+    ),
+    # The clock is only looked at between epochs.
+    (
+        "python/mlext/training/loop.py",
+        """                if self.stop_training:
+                    break
+""",
+        "",
+        "test_sequence_models.py test_cli_sequences.py",
+    ),
 ]
 
 

@@ -231,18 +231,21 @@ def test_training_stops_in_time_and_goes_on(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     x, y = rng.standard_normal((4000, 3)), rng.standard_normal((4000, 1))
 
+    seen: list[int] = []
+
     def trainer(seconds: float) -> ml.training.Trainer:
         model = ml.nn.Linear(3, 1, rng=0)
-        callbacks = [ml.training.TimeLimit(seconds), ml.training.ModelCheckpoint(tmp_path / "c")]
+        count = ml.training.LambdaCallback(on_batch_end=lambda step, logs: seen.append(step))
+        callbacks = [count, ml.training.TimeLimit(seconds), ml.training.ModelCheckpoint(tmp_path / "c")]
         return ml.training.Trainer(model, "mse", ml.optim.SGD(model.parameters()), callbacks=callbacks, seed=0)
 
     cut = trainer(1e-9)
     assert len(cut.fit(x, y, epochs=3, batch_size=10, verbose=0)) == 1
     assert cut.stop_training
-    loader = ml.data.DataLoader((x, y), 10)
-    assert len(loader) == 400
+    assert seen == [0]
     resumed = trainer(1e9)
     assert resumed.fit(x, y, epochs=3, batch_size=10, verbose=0, resume=tmp_path / "c").epochs == [0, 1, 2]
+    assert len(seen) == 1 + 399 + 400  # the rest of the epoch that was cut, and a whole one
     with pytest.raises(ValueError, match="TimeLimit: argument 'seconds': expected a positive number, got 0"):
         ml.training.TimeLimit(0)
 
