@@ -135,6 +135,15 @@ class TimeLimit(Callback):
     ------
     ValueError
         If ``seconds`` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mlext as ml
+    >>> model, x = ml.nn.Linear(1, 1, rng=0), np.ones((100, 1), "f")
+    >>> trainer = ml.training.Trainer(model, "mse", ml.optim.SGD(model.parameters()), callbacks=[TimeLimit(0.1)])
+    >>> len(trainer.fit(x, x, epochs=1_000_000, verbose=0)) < 1_000_000
+    True
     """
 
     def __init__(self, seconds: float) -> None:
