@@ -18,7 +18,7 @@ OPS = ("recurrent", "recurrent_training")
 FILES = ("rnn.json", "recurrent.json")
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 # Rows of more steps are cut to as many as this allows, two at least: a step is like any other.
-MAX_GFLOP = 16.0
+MAX_GFLOP = 4.0
 
 
 @dataclass(frozen=True)

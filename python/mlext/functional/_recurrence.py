@@ -127,7 +127,8 @@ def _without_padding(x: Any, lengths: Any) -> Any:
     """Return x with 0 behind each sequence: a gradient of 0 there times what is no number would be none."""
     if lengths is None:
         return x
-    real = _C.lt(keep(np.arange(x.shape[1])), _C.expand_dims(lengths, (1,)))
+    steps = _C.arange(0, x.shape[1], 1, lengths.dtype)
+    real = _C.lt(steps, _C.expand_dims(lengths, (1,)))
     return _C.where(_C.expand_dims(real, (2,)), x, 0.0)
 
 
