@@ -180,6 +180,8 @@ MUTATIONS = [
     ("csrc/kernels/rnn/gradient.cpp", "is_gru(layer_.cell),", "false,", "test_rnn.py"),
     ("csrc/kernels/rnn/gradient.cpp", "if (layer_.projects()) {", "if (false) {", "test_rnn.py"),
     ("csrc/kernels/rnn/rnn.simd.cpp", "peep(args, tile, 2);", "peep(args, tile, 1);", "test_rnn.py"),
+    ("csrc/kernels/rnn/rnn.simd.cpp", "if (args.adds) sum", "if (false) sum", "test_rnn.py"),
+    ("csrc/kernels/rnn/walk.h", "if (panels.size(panel) != vectors) break;", "", "test_rnn.py"),
     ("csrc/kernels/rnn/walk.h", "length[a] > length[b]", "length[a] < length[b]", "test_rnn.py"),
     # CTC: what repeats is skipped to without a blank; blocks of frames are not made again; the way back grows until it
     # overflows; a label that occurs twice counts once; the mean forgets how many labels there are.

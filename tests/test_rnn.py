@@ -276,6 +276,9 @@ def test_bits_do_not_depend_on_threads_nor_on_other_sequences(level: str, thread
             v[np.arange(40) != 3] = np.nan
         for a, b in zip(call(kind, values, lengths=lengths), together, strict=True):
             np.testing.assert_array_equal(a[3], b[3])
+        one = [v[3:4] if i in (0, 5, 6) else v for i, v in enumerate(values)]
+        for a, b in zip(call(kind, one, lengths=lengths[3:4]), together, strict=True):
+            np.testing.assert_array_equal(a[0], b[3])
 
 
 def test_nothing_outside_the_arguments_is_touched(level: str, pages: list[GuardedPage]) -> None:

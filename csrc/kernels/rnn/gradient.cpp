@@ -83,21 +83,28 @@ class BackwardWalk {
   index sequence(index i) const { return order_.sequence[i]; }
 
   void step(const Chunk& chunk, index s, index active) const {
+    const bool back = s % 2 != 0;
     if (layer_.projects()) {
       for (index i = 0; i < active; ++i) project(chunk, s, i);
-      multiply(*second_, false, {chunk.gh, chunk.row}, {chunk.mid, chunk.row}, active);
+      multiply(*second_, false, {chunk.gh, chunk.row}, {chunk.mid, chunk.row}, active, back);
     }
     for (index i = 0; i < active; ++i) kernels_.gradient[static_cast<int>(layer_.cell)](arguments(chunk, s, i));
     if (layer_.cell == Cell::gru_before) {
-      multiply(*second_, false, {chunk.factors + 2 * layer_.units, chunk.wide}, {chunk.mid, chunk.row}, active);
+      multiply(*second_, false, {chunk.factors + 2 * layer_.units, chunk.wide}, {chunk.mid, chunk.row}, active, back);
       for (index i = 0; i < active; ++i) kernels_.reset_gradient(arguments(chunk, s, i));
     }
-    multiply(weight_, is_gru(layer_.cell), {chunk.factors, chunk.wide}, {chunk.gh, chunk.row}, active);
+    multiply(weight_, is_gru(layer_.cell), {chunk.factors, chunk.wide}, {chunk.gh, chunk.row}, active, back);
   }
 
-  void multiply(const Weight<T>& weight, bool adds, Rows<const T> a, Rows<T> out, index active) const {
-    for (index panel = 0; panel < weight.panels.count; ++panel)
-      weight.multiply(panel, 0, nullptr, adds, a, {out.data + weight.column(panel), out.row}, active);
+  void multiply(const Weight<T>& weight, bool adds, Rows<const T> a, Rows<T> out, index active, bool back) const {
+    if (active == 1 && kernels_.row[0][0] != nullptr) {
+      const auto to = [&](index panel, index) { return out.data + weight.column(panel); };
+      return weight.multiply_row(kernels_, nullptr, adds, a.data, to, back);
+    }
+    for (index i = 0; i < weight.panels.count; ++i) {
+      const index panel = turned(i, weight.panels.count, back);
+      weight.multiply(panel, 0, nullptr, adds, a, {out.data + weight.column(panel), out.row}, active, back);
+    }
   }
 
   // The gradient of a projected h, all of it, which is also left for the weight's.

@@ -85,16 +85,16 @@ class ForwardWalk {
           row(state_row(way.recurrent_.kernels, std::max(way.layer_.units, way.layer_.outputs))),
           wide(state_row(way.recurrent_.kernels, way.f_.channels)),
           width(way.recurrent_.width(0)) {
-      const index gates = way.layer_.gates(), most = steps * count;
+      const index gates = way.layer_.gates(), most = steps * count,
+                  columns = way.recurrent_.column(way.recurrent_.panels.count);
       places = scratch<index>(kSlotPlaces, most);
       h = scratch<T>(kSlotState, 4 * count * row);
       next = h + count * row;
       c = next + count * row;
       mid = c + count * row;
       factors = scratch<T>(kSlotFactors, most * wide);
-      inputs =
-          scratch<T>(kSlotSums, gates * (most * way.recurrent_.column(way.recurrent_.panels.count) + count * width));
-      sums = inputs + gates * most * way.recurrent_.column(way.recurrent_.panels.count);
+      inputs = scratch<T>(kSlotSums, gates * (most * columns + std::max(count * width, columns)));
+      sums = inputs + gates * most * columns;
     }
     T* input(index panel_column, index gates) const { return inputs + gates * rows * panel_column; }
   };
@@ -115,20 +115,31 @@ class ForwardWalk {
       for (index gate = 0; gate < layer_.gates(); ++gate) {
         T* to = chunk.input(input_.column(panel), layer_.gates()) + slot(gate) * chunk.rows * input_.width(panel);
         input_.multiply(panel, gate, f_.bias_ih, false, {chunk.factors, chunk.wide}, {to, input_.width(panel)},
-                        chunk.rows);
+                        chunk.rows, false);
       }
     }
     for (index at = 0, done = 0; at < steps; ++at) {
       poll_interrupt();
       chunk.active = still(chunk, s + at);
-      for (index panel = 0; panel < recurrent_.panels.count; ++panel) {
-        const index width = recurrent_.width(panel);
-        for (index gate = 0; gate < layer_.fed(); ++gate)
-          recurrent_.multiply(panel, gate, f_.bias_hh, false, {chunk.h, chunk.row},
-                              {chunk.sums + slot(gate) * chunk.active * width, width}, chunk.active);
-        kernels_.step[static_cast<int>(layer_.cell)](arguments(chunk, recurrent_, panel, done));
+      const bool back = (s + at) % 2 != 0, alone = chunk.active == 1 && kernels_.row[0][0] != nullptr;
+      if (alone) {
+        const auto sums = [&](index panel, index gate) {
+          return chunk.sums + layer_.fed() * recurrent_.column(panel) + slot(gate) * recurrent_.width(panel);
+        };
+        recurrent_.multiply_row(kernels_, f_.bias_hh, false, chunk.h, sums, back);
       }
-      if (second_) finish(chunk, done);
+      for (index i = 0; i < recurrent_.panels.count; ++i) {
+        const index panel = turned(i, recurrent_.panels.count, back), width = recurrent_.width(panel);
+        for (index j = 0; j < layer_.fed() && !alone; ++j) {
+          const index gate = turned(j, layer_.fed(), back);
+          recurrent_.multiply(panel, gate, f_.bias_hh, false, {chunk.h, chunk.row},
+                              {chunk.sums + slot(gate) * chunk.active * width, width}, chunk.active, back);
+        }
+        StepArgs<T> args = arguments(chunk, recurrent_, panel, done);
+        if (alone) args.sums += layer_.fed() * recurrent_.column(panel);
+        kernels_.step[static_cast<int>(layer_.cell)](args);
+      }
+      if (second_) finish(chunk, done, back);
       std::swap(chunk.h, chunk.next);
       for (index i = 0; i < chunk.active; ++i) {
         if (order_.length[sequence(chunk.first + i)] == s + at + 1) leave(chunk, i);
@@ -152,14 +163,15 @@ class ForwardWalk {
   }
 
   // What follows a step's second product.
-  void finish(const Chunk& chunk, index done) const {
-    for (index panel = 0; panel < second_->panels.count; ++panel) {
+  void finish(const Chunk& chunk, index done, bool back) const {
+    for (index i = 0; i < second_->panels.count; ++i) {
+      const index panel = turned(i, second_->panels.count, back);
       const bool projects = layer_.projects();
       const Rows<T> to = projects ? Rows<T>{chunk.next + second_->column(panel), chunk.row}
                                   : Rows<T>{chunk.sums, second_->width(panel)};
       const void* bias =
           projects || f_.bias_hh == nullptr ? nullptr : static_cast<const T*>(f_.bias_hh) + 2 * layer_.units;
-      second_->multiply(panel, 0, bias, false, {chunk.mid, chunk.row}, to, chunk.active);
+      second_->multiply(panel, 0, bias, false, {chunk.mid, chunk.row}, to, chunk.active, back);
       if (!projects) kernels_.reset_step(arguments(chunk, *second_, panel, done));
     }
     for (index i = 0; i < chunk.active && layer_.projects(); ++i) {

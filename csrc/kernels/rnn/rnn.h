@@ -49,8 +49,23 @@ struct StepGradientArgs {
   T *gx, *gsums, *factor;  // of x; of the sums, if that is another array; and of the sums, for the product that follows
   const T* greset;         // gru_before, after its first product: of r h
 };
+// One row times some packed tiles at once, each k steps deep: out = a B + bias, or out + a B; no bias: null.
+constexpr int kRowTiles = 4, kRowVectors = 3;
+template <class T>
+struct RowArgs {
+  index k;
+  bool adds;
+  const T* a;
+  struct {
+    index cols;
+    const T *b, *bias;
+    T* out;
+  } tile[kRowTiles];
+};
 template <class T>
 struct RecurrentTypeKernels {
+  // [tiles - 1][vectors in a row of a tile - 1]; null where registers are too few. Sums are those of GemmTypeKernels::row_tile.
+  void (*row[kRowTiles][kRowVectors])(const RowArgs<T>&);
   void (*step[kCells])(const StepArgs<T>&);
   void (*gradient[kCells])(const StepGradientArgs<T>&);
   // What gru_before does after its second product, of r h, and, on the way back, after its first.

@@ -86,6 +86,10 @@ struct Rows {
   index row;
 };
 
+// The i-th of so many, every other time from the end on: what was read last is still in a cache, where the first of a weight that
+// does not fit has long been replaced.
+inline index turned(index i, index count, bool back) { return back ? count - 1 - i : i; }
+
 // A weight up to this size stays in L2 from step to step.
 constexpr index kNearWeight = 1 << 20;
 
@@ -119,7 +123,9 @@ struct Weight {
   }
 
   // out = a B + bias, or out + a B, for one gate of a panel and rows that lie so far apart. The bias has all gates and columns.
-  void multiply(index panel, index gate, const void* bias, bool adds, Rows<const T> a, Rows<T> out, index rows) const {
+  // `back`: the panels are gone through from the last one on.
+  void multiply(index panel, index gate, const void* bias, bool adds, Rows<const T> a, Rows<T> out, index rows,
+                bool back) const {
     gemm_detail::PanelProduct<T> p{{}, rows, panels.size(panel)};
     p.tile.k = k;
     p.tile.cols = cols(panel);
@@ -131,9 +137,30 @@ struct Weight {
     p.tile.beta = adds;
     p.far = k * gates * n * static_cast<index>(sizeof(T)) > kNearWeight;
     if (bias != nullptr) p.tile.bias = static_cast<const T*>(bias) + gate * n + column(panel);
-    const bool last = gate + 1 == gates && panel + 1 == panels.count;
-    p.next = last ? packed : gate + 1 == gates ? packed + offset(panel + 1, 0) : packed + offset(panel, gate + 1);
+    const index next = panel * gates + gate + (back ? -1 : 1);
+    if (next >= 0 && next < panels.count * gates) p.next = packed + offset(next / gates, next % gates);
     gemm_detail::multiply_panel(kernels, p);
+  }
+
+  // The same for one row and all gates and panels; out(panel, gate) is where the sums go.
+  template <class Out>
+  void multiply_row(const RecurrentTypeKernels<T>& recurrent, const void* bias, bool adds, const T* a, Out out,
+                    bool back) const {
+    const index tiles = panels.count * gates;
+    RowArgs<T> args{};
+    args.k = k;
+    args.adds = adds;
+    args.a = a;
+    for (index i = 0, some = 0; i < tiles; i += some) {
+      const index vectors = panels.size(turned(i, tiles, back) / gates);
+      for (some = 0; some < kRowTiles && i + some < tiles; ++some) {
+        const index tile = turned(i + some, tiles, back), panel = tile / gates, gate = tile % gates;
+        if (panels.size(panel) != vectors) break;
+        const T* b = bias != nullptr ? static_cast<const T*>(bias) + gate * n + column(panel) : nullptr;
+        args.tile[some] = {cols(panel), packed + offset(panel, gate), b, out(panel, gate)};
+      }
+      recurrent.row[some - 1][vectors - 1](args);
+    }
   }
 };
 
