@@ -75,18 +75,18 @@ inline void narrow(std::initializer_list<Array*> results, DType dtype) {
   }
 }
 
-inline Layer layer_of(const RecurrentOptions& options, const Dims& y, const Array& weight, const Array& projection,
-                      const Array& peepholes, const Array* lengths) {
+inline Layer layer_of(const RecurrentOptions& options, DType dtype, const Dims& y, const Array& weight,
+                      const Array& projection, const Array& peepholes, const Array* lengths) {
   return {weight.device,
-          weight.dtype,
+          dtype,
           options.cell,
           options.reverse,
           y[1],
           y[0],
           weight.shape[0] / gates_of(options.cell),
           y[2],
-          {weight.data, pack_home(weight)},
-          {projection.data, projection.data != nullptr ? pack_home(projection) : nullptr},
+          {weight.data, pack_home(weight), weight.dtype},
+          {projection.data, projection.data != nullptr ? pack_home(projection) : nullptr, weight.dtype},
           peepholes.data,
           lengths != nullptr ? lengths->ptr<std::int64_t>() : nullptr};
 }

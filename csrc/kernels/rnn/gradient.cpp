@@ -31,12 +31,11 @@ class BackwardWalk {
         layer_(layer),
         order_(order),
         b_(b),
-        weight_(Weight<T>{gemm, layer.fed() * layer.units, layer.outputs, 1, layer.outputs, 1}.pack(
-            layer.dtype, layer.weight, kSlotPanels)) {
+        weight_(Weight<T>{gemm, layer.fed() * layer.units, layer.outputs, 1, layer.outputs, 1}.pack(layer.weight,
+                                                                                                    kSlotPanels)) {
     const Weight<T> second{gemm, layer.outputs, layer.units, 1, layer.units, 1};
-    if (layer.projects()) second_.emplace(Weight<T>(second).pack(layer.dtype, layer.projection, kSlotSecond));
-    if (layer.cell == Cell::gru_before)
-      second_.emplace(Weight<T>(second).pack(layer.dtype, layer.template reset_weight<T>(), kSlotSecond));
+    if (layer.projects()) second_.emplace(Weight<T>(second).pack(layer.projection, kSlotSecond));
+    if (layer.cell == Cell::gru_before) second_.emplace(Weight<T>(second).pack(layer.reset_weight(), kSlotSecond));
   }
 
   // Sequences first to last of the order.
@@ -183,10 +182,10 @@ RecurrentGradients recurrent_gradient(const char* op, const Array* gy, const Arr
   RecurrentGradients out{make(true, wide), make(options.cell == Cell::gru, wide), make(true, last),
                          make(options.cell == Cell::lstm, {n, units}), make(weights.hr != nullptr, shape)};
   if (last.count() > 0) {
-    const Array of_y = prepared(gy, dtype), of_h = prepared(gh, dtype), of_c = prepared(gc, dtype),
-                w = dense(weight, dtype), y = dense(left.y, dtype), w_hr = prepared(weights.hr, dtype),
+    const Array of_y = prepared(gy, dtype), of_h = prepared(gh, dtype), of_c = prepared(gc, dtype), w = dense(weight),
+                y = dense(left.y, dtype), w_hr = prepared(weights.hr, given_dtype),
                 peep = prepared(weights.peep, dtype);
-    const Layer layer = layer_of(options, shape, w, w_hr, peep, lengths);
+    const Layer layer = layer_of(options, dtype, shape, w, w_hr, peep, lengths);
     const Backward b{of_y.data,       of_h.data,  of_c.data,     y.data,     left.gates.data, left.before.data,
                      left.extra.data, out.x.data, out.sums.data, out.h.data, out.c.data,      out.projected.data};
     launch(op, {layer.flops(), static_cast<double>(left.gates.nbytes() + w.nbytes() + out.x.nbytes())},

@@ -38,14 +38,12 @@ class ForwardWalk {
         layer_(layer),
         order_(order),
         f_(f),
-        input_(Weight<T>{gemm, f.channels, layer.units, layer.gates(), 1, f.channels}.pack(layer.dtype, f.input,
-                                                                                           kSlotInput)),
-        recurrent_(Weight<T>{gemm, layer.outputs, layer.units, layer.fed(), 1, layer.outputs}.pack(
-            layer.dtype, layer.weight, kSlotPanels)) {
+        input_(Weight<T>{gemm, f.channels, layer.units, layer.gates(), 1, f.channels}.pack(f.input, kSlotInput)),
+        recurrent_(Weight<T>{gemm, layer.outputs, layer.units, layer.fed(), 1, layer.outputs}.pack(layer.weight,
+                                                                                                   kSlotPanels)) {
     const Weight<T> second{gemm, layer.units, layer.outputs, 1, 1, layer.units};
-    if (layer.projects()) second_.emplace(Weight<T>(second).pack(layer.dtype, layer.projection, kSlotSecond));
-    if (layer.cell == Cell::gru_before)
-      second_.emplace(Weight<T>(second).pack(layer.dtype, layer.template reset_weight<T>(), kSlotSecond));
+    if (layer.projects()) second_.emplace(Weight<T>(second).pack(layer.projection, kSlotSecond));
+    if (layer.cell == Cell::gru_before) second_.emplace(Weight<T>(second).pack(layer.reset_weight(), kSlotSecond));
   }
 
   // Sequences first to last of the order.
@@ -242,13 +240,13 @@ Recurrence recurrent(const char* op, const Array& x, const RecurrentWeights& wei
                  make(options.saves && gated, {steps, n, gates * units}),
                  make(options.saves, all),
                  make(options.saves && gated, {steps, n, units})};
-  const Array inputs = x.dtype == dtype && x.strides[2] == 1 ? x : dense(x, dtype), w_ih = dense(*weights.ih, dtype),
-              w_hh = dense(*weights.hh, dtype), b_ih = prepared(weights.bias_ih, dtype),
+  const Array inputs = x.dtype == dtype && x.strides[2] == 1 ? x : dense(x, dtype), w_ih = dense(*weights.ih),
+              w_hh = dense(*weights.hh), b_ih = prepared(weights.bias_ih, dtype),
               b_hh = prepared(weights.bias_hh, dtype), h_first = prepared(h, dtype), c_first = prepared(c, dtype),
-              w_hr = prepared(weights.hr, dtype), peep = prepared(weights.peep, dtype);
+              w_hr = prepared(weights.hr, x.dtype), peep = prepared(weights.peep, dtype);
   if (last.count() > 0) {
-    const Layer layer = layer_of(options, all, w_hh, w_hr, peep, lengths);
-    const Forward f{{w_ih.data, pack_home(w_ih)},
+    const Layer layer = layer_of(options, dtype, all, w_hh, w_hr, peep, lengths);
+    const Forward f{{w_ih.data, pack_home(w_ih), w_ih.dtype},
                     inputs.data,
                     b_ih.data,
                     b_hh.data,

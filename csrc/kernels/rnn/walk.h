@@ -18,16 +18,17 @@ using gemm_detail::Split;
 // kSlotOrder and kSlotPanels are those of the thread that called.
 enum Slot { kSlotOrder, kSlotInput, kSlotPanels, kSlotSecond, kSlotState, kSlotFactors, kSlotSums, kSlotPlaces };
 
-// A weight in memory, and where packs of it may be kept.
+// A weight in memory, of any floating dtype, and where packs of it may be kept.
 struct Matrix {
   const void* data;
   Buffer* home;
+  DType dtype;
 };
 
 // A layer and one direction, as a closure holds it. Null where there is none.
 struct Layer {
   Device device;
-  DType dtype;  // float32 or float64
+  DType dtype;  // computed in: float32 or float64
   Cell cell;
   bool reverse;
   index sequences, steps, units, outputs;  // of y and h: those of a projection, or the units
@@ -40,9 +41,8 @@ struct Layer {
   index fed() const { return cell == Cell::gru_before ? 2 : gates(); }
   bool projects() const { return projection.data != nullptr; }
   // That third gate's part of the recurrent weight.
-  template <class T>
   Matrix reset_weight() const {
-    return {static_cast<const T*>(weight.data) + 2 * units * units, weight.home};
+    return {gemm_detail::at(weight.data, weight.dtype, 2 * units * units), weight.home, weight.dtype};
   }
   // Elements up to step t of sequence n, in rows of so many.
   index place(index n, index t, index row) const { return (t * sequences + n) * row; }
@@ -107,15 +107,15 @@ struct Weight {
   index width(index panel) const { return panels.size(panel) * kernels.lanes; }
   index offset(index panel, index gate) const { return k * (gates * column(panel) + gate * width(panel)); }
 
-  Weight&& pack(DType dtype, const Matrix& weight, int slot) && {
-    const auto* from = static_cast<const T*>(weight.data);
-    const int layout = static_cast<int>(kernels.lanes) * 8 + static_cast<int>(panels.size(0));
-    const PackKey key{PackKind::recurrent, from, k, n * gates, row, col, layout};
+  Weight&& pack(const Matrix& weight, int slot) && {
+    const int layout =
+        (static_cast<int>(weight.dtype) * 64 + static_cast<int>(kernels.lanes)) * 8 + static_cast<int>(panels.size(0));
+    const PackKey key{PackKind::recurrent, weight.data, k, n * gates, row, col, layout};
     packed = gemm_detail::kept_or_made<T>(weight.home, key, k * gates * column(panels.count), slot, kept, [&](T* to) {
       for (index panel = 0; panel < panels.count; ++panel) {
         for (index gate = 0; gate < gates; ++gate) {
-          const T* source = from + (gate * n + column(panel)) * col;
-          kernels.pack_b(dtype, source, row, col, k, cols(panel), to + offset(panel, gate), width(panel));
+          const void* source = gemm_detail::at(weight.data, weight.dtype, (gate * n + column(panel)) * col);
+          kernels.pack_b(weight.dtype, source, row, col, k, cols(panel), to + offset(panel, gate), width(panel));
         }
       }
     });
