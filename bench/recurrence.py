@@ -99,8 +99,9 @@ class Recurrence:
         else:
             expected = gradients(inputs["layer"], x, steps, inputs["g"].astype(np.float64))[1][1]
         assert got.shape == expected.shape, f"expected shape {expected.shape}, got {got.shape}"
-        error = np.abs(got - expected).max() / np.abs(expected).max()
-        assert error <= 1e-4, f"error {error:.3g} of the largest"
+        # A sum that rounding moves to the other side of 0 switches a relu, and with it single elements of a gradient.
+        error, size = np.linalg.norm(got - expected), np.linalg.norm(expected)
+        assert error <= 1e-4 * size, f"error {error:.3g}, all together, of {size:.3g}"
 
     @staticmethod
     def work(row: Inputs) -> tuple[float, float]:

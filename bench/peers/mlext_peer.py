@@ -86,11 +86,11 @@ class Recurrent(ml.nn.Module):
         self.layer = getattr(ml.nn, node.kind.upper())(node.w_ih.shape[1], node.units, **options)
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
         self.layer.load_state_dict(dict(zip(names, node.arrays, strict=True)))
-        self.last = node.last
+        self.last = ml.nn.LastStep() if node.last else None
 
     def forward(self, x: Any) -> Any:
-        y, _ = self.layer(x)
-        return y[:, -1] if self.last else y
+        found = self.layer(x)
+        return self.last(found) if self.last else found[0]
 
 
 def attend(x: Any) -> Any:
