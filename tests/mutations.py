@@ -274,7 +274,7 @@ MUTATIONS = [
     # Attention looks behind the end of a sequence.
     (
         "python/mlext/nn/attention.py",
-        'scores = F.where(inside, scores, float("-inf"))',
+        'scores = F.where(F.expand_dims(within(lengths, keys.shape[1]), 1), scores, float("-inf"))',
         "pass",
         "test_sequences.py",
     ),

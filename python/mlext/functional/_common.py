@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
 from mlext import _C
@@ -17,6 +17,7 @@ __all__ = [
     "Operand",
     "Tensor",
     "as_axes",
+    "bounds_along",
     "jointly",
     "keep",
     "operation",
@@ -64,6 +65,15 @@ def as_axes(op: str, axis: Axis) -> Axes:
     if isinstance(axis, bool) or not hasattr(axis, "__index__"):
         raise TypeError(f"{op}: argument 'axis': expected an int or a tuple of ints, got {axis!r}")
     return (axis,)
+
+
+def bounds_along(
+    shape: Sequence[int], axis: int, begin: int, end: int
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Return where a slice along one axis starts and stops, and its steps of 1."""
+    starts, stops = [0] * len(shape), list(shape)
+    starts[axis], stops[axis] = begin, end
+    return tuple(starts), tuple(stops), (1,) * len(shape)
 
 
 def swap_last(x: Any) -> Any:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from mlext import _C
-from mlext.functional._common import jointly, keep, record
+from mlext.functional._common import bounds_along, jointly, keep, record
 from mlext.functional._geometry import check_rank
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+Weights: TypeAlias = tuple[Any, Any, Any, Any, Any, Any]  # of x and of h, their biases, projection, peepholes
 
 
-def check_weights(op: str, gates: int, weights: tuple[Any, ...]) -> None:
+def check_weights(op: str, gates: int, weights: Weights) -> None:
     """Raise unless the weights of the input and of the state fit each other."""
     weight_ih, weight_hh, _, _, weight_hr, _ = weights
     letters, last = "H" if gates == 1 else f"{gates} H", "H" if weight_hr is None else "P"
@@ -39,6 +40,11 @@ def checked_lengths(op: str, lengths: Any, x: Any) -> Any:
     return given.astype(np.int64)
 
 
+def within(lengths: Any, steps: int) -> Any:
+    """Return which of so many steps belong to each sequence, (N, T)."""
+    return _C.lt(_C.constant(np.arange(steps)), _C.expand_dims(lengths, (1,)))
+
+
 def checked_checkpoint(op: str, checkpoint: Any) -> int | None:
     """Return the steps between two states that are kept; TypeError or ValueError for what is no such number."""
     if checkpoint is None:
@@ -50,19 +56,16 @@ def checked_checkpoint(op: str, checkpoint: Any) -> int | None:
     return int(checkpoint)
 
 
-class Layer:
+class Layer(NamedTuple):
     """A cell, its weights and its direction, over the parts of a sequence."""
 
-    def __init__(self, cell: str, weights: tuple[Any, ...], reverse: bool) -> None:
-        self.cell = cell
-        self.weights = weights
-        self.reverse = reverse
+    cell: str
+    weights: Weights
+    reverse: bool
 
     def forward(self, x: Any, state: tuple[Any, Any], lengths: Any, saves: bool) -> tuple[Any, ...]:
         """Return y, h, c and what a gradient needs, steps first."""
-        w_ih, w_hh, b_ih, b_hh, w_hr, peepholes = self.weights
-        biases, more = (b_ih, b_hh), (w_hr, peepholes)
-        return tuple(_C.recurrent(self.cell, x, w_ih, w_hh, *biases, *more, *state, lengths, self.reverse, saves))
+        return tuple(_C.recurrent(self.cell, x, *self.weights, *state, lengths, self.reverse, saves))
 
     def backward(self, g: tuple[Any, Any, Any], x: Any, left: tuple[Any, ...], lengths: Any, wanted: list[bool]) -> Any:
         """Return gradients of x, of the weights and of the first states from those of y, h and c; None for unwanted."""
@@ -127,9 +130,7 @@ def _without_padding(x: Any, lengths: Any) -> Any:
     """Return x with 0 behind each sequence: a gradient of 0 there times what is no number would be none."""
     if lengths is None:
         return x
-    steps = _C.arange(0, x.shape[1], 1, lengths.dtype)
-    real = _C.lt(steps, _C.expand_dims(lengths, (1,)))
-    return _C.where(_C.expand_dims(real, (2,)), x, 0.0)
+    return _C.where(_C.expand_dims(within(lengths, x.shape[1]), (2,)), x, 0.0)
 
 
 def steps_first(x: Any) -> Any:
@@ -145,8 +146,9 @@ def run(
     if not _C.tracks(*values):
         y, h, c = layer.forward(x, state, lengths, False)[:3]
         return steps_first(y), h, c
-    x, *weights, h, c = parents = tuple([keep(v) for v in values])
-    layer.weights, lengths = tuple(weights), keep(lengths)
+    x, w_ih, w_hh, b_ih, b_hh, w_hr, peepholes, h, c = parents = tuple([keep(v) for v in values])
+    weights, lengths = (w_ih, w_hh, b_ih, b_hh, w_hr, peepholes), keep(lengths)
+    layer = layer._replace(weights=weights)
     parts = [_Part(x, lengths, *span) for span in layer.parts(x.shape[1], checkpoint)]
     ys = []
     for part in parts:
@@ -197,9 +199,7 @@ def _cut(x: Any, axis: int, begin: int, end: int) -> Any:
     """Part of an array, as a view."""
     if end - begin == x.shape[axis]:
         return x
-    starts, stops = [0] * x.ndim, list(x.shape)
-    starts[axis], stops[axis] = begin, end
-    return _C.slice(x, tuple(starts), tuple(stops), (1,) * x.ndim)
+    return _C.slice(x, *bounds_along(x.shape, axis, begin, end))
 
 
 def _joined(layer: Layer, walked: list[Any]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlext.functional._common import ArrayLike
 from mlext.functional._geometry import check_rank
-from mlext.functional._recurrence import GATES, Layer, check_weights, checked_checkpoint, checked_lengths, run
+from mlext.functional._recurrence import GATES, Layer, Weights, check_weights, checked_checkpoint, checked_lengths, run
 
 
 def rnn(
@@ -206,7 +206,7 @@ def pair(name: str, state: Any) -> tuple[Any, Any]:
     return state[0], state[1]
 
 
-def _layer(cell: str, x: Any, state: tuple[Any, Any], weights: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def _layer(cell: str, x: Any, state: tuple[Any, Any], weights: Weights, options: dict[str, Any]) -> Any:
     op = cell.partition("_")[0]
     check_rank(op, "x", x, "(N, T, C)")
     check_weights(op, GATES[op], weights)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlext import _C
-from mlext.functional._common import ArrayLike, Axis, as_axes, keep, record, unbroadcast
+from mlext.functional._common import ArrayLike, Axis, as_axes, bounds_along, keep, record, unbroadcast
 from mlext.tensor import as_shape
 
 
@@ -98,12 +98,12 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0) -> Any:
     if not _C.tracks(*arrays):
         return out
     axis = axis % out.ndim
-    rank, ends = out.ndim, list(itertools.accumulate([a.shape[axis] for a in arrays]))
+    ends = list(itertools.accumulate([a.shape[axis] for a in arrays]))
 
     def part(i: int) -> Any:
-        starts, stops = [0] * rank, list(arrays[i].shape)
-        starts[axis], stops[axis] = ends[i] - arrays[i].shape[axis], ends[i]
-        return lambda g: _C.slice(g, tuple(starts), tuple(stops), (1,) * rank)
+        shape = arrays[i].shape
+        bounds = bounds_along(shape, axis, ends[i] - shape[axis], ends[i])
+        return lambda g: _C.slice(g, *bounds)
 
     return record(out, "concat", tuple(arrays), tuple([part(i) for i in range(len(arrays))]))
 
@@ -145,9 +145,8 @@ def narrow(x: ArrayLike, axis: int, start: int, length: int) -> Any:
         raise IndexError(
             f"narrow: elements {start} to {start + length - 1} of axis {axis} are out of range for shape {x.shape}"
         )
-    starts, stops = [0] * x.ndim, list(x.shape)
-    starts[axis], stops[axis] = start, start + length
-    return slice(x, tuple(starts), tuple(stops))
+    starts, stops, _ = bounds_along(x.shape, axis, start, start + length)
+    return slice(x, starts, stops)
 
 
 def slice(x: ArrayLike, starts: tuple[int, ...], stops: tuple[int, ...], steps: tuple[int, ...] | None = None) -> Any:

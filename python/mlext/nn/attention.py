@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from mlext import _C, dtypes
+from mlext import dtypes
 from mlext import functional as F
 from mlext.functional._geometry import check_rank
-from mlext.functional._recurrence import checked_lengths
+from mlext.functional._recurrence import checked_lengths, within
 from mlext.nn._door import positive_int
 from mlext.nn.linear import Linear
 from mlext.nn.module import Module
@@ -86,8 +84,7 @@ class AdditiveAttention(Module):
         scores = F.squeeze(self.score(F.tanh(both)), 3)
         if lengths is not None:
             lengths = checked_lengths("AdditiveAttention", lengths, keys)
-            inside = _C.constant(np.arange(keys.shape[1])) < F.reshape(lengths, (n, 1, 1))
-            scores = F.where(inside, scores, float("-inf"))
+            scores = F.where(F.expand_dims(within(lengths, keys.shape[1]), 1), scores, float("-inf"))
         weights = F.softmax(scores)
         return F.matmul(weights, keys), weights
 

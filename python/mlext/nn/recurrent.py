@@ -19,6 +19,7 @@ class _Recurrent(Module):
     """A stack of recurrent layers."""
 
     _kind: str
+    _options: tuple[str, ...] = ()  # attributes that the function takes by these names
     _backwards = False  # whether it reads from the end on: the twin of a Bidirectional
 
     def __init__(
@@ -73,14 +74,12 @@ class _Recurrent(Module):
                 weights, more = weights_of(self, suffix)
                 reverse = self._backwards or suffix.endswith("_reverse")
                 more |= {"lengths": lengths, "checkpoint": self.checkpoint, "reverse": reverse}
-                y, last = self._run(x, firsts[len(lasts)], *weights, **more)
+                more |= {name: getattr(self, name) for name in self._options}
+                y, last = getattr(F, self._kind)(x, firsts[len(lasts)], *weights, **more)
                 results.append(y)
                 lasts.append(last)
             x = results[0] if len(results) == 1 else F.concat(results, axis=2)
         return x, self._joined(lasts)
-
-    def _run(self, *args: Any, **options: Any) -> Any:
-        return getattr(F, self._kind)(*args, **options)
 
     def _split(self, state: Any) -> list[Any]:
         """The first state of each layer and direction."""
@@ -149,6 +148,7 @@ class RNN(_Recurrent):
     """
 
     _kind = "rnn"
+    _options = ("nonlinearity",)
 
     def __init__(
         self,
@@ -167,9 +167,6 @@ class RNN(_Recurrent):
         self.nonlinearity = checked_nonlinearity("RNN", nonlinearity)
         options: dict[str, Any] = {"bias": bias, "dropout": dropout, "bidirectional": bidirectional}
         super().__init__(input_size, hidden_size, num_layers, checkpoint=checkpoint, dtype=dtype, rng=rng, **options)
-
-    def _run(self, *args: Any, **options: Any) -> Any:
-        return F.rnn(*args, nonlinearity=self.nonlinearity, **options)
 
 
 class GRU(_Recurrent):
@@ -197,6 +194,7 @@ class GRU(_Recurrent):
     """
 
     _kind = "gru"
+    _options = ("reset_after",)
 
     def __init__(
         self,
@@ -215,9 +213,6 @@ class GRU(_Recurrent):
         self.reset_after = bool(reset_after)
         options: dict[str, Any] = {"bias": bias, "dropout": dropout, "bidirectional": bidirectional}
         super().__init__(input_size, hidden_size, num_layers, checkpoint=checkpoint, dtype=dtype, rng=rng, **options)
-
-    def _run(self, *args: Any, **options: Any) -> Any:
-        return F.gru(*args, reset_after=self.reset_after, **options)
 
 
 class LSTM(_Recurrent):

@@ -17,6 +17,7 @@ class _Cell(Module):
     """One step of one layer."""
 
     _kind: str
+    _options: tuple[str, ...] = ()  # attributes that the function takes by these names
 
     def __init__(
         self,
@@ -36,7 +37,8 @@ class _Cell(Module):
 
     def forward(self, x: Any, state: Any = None) -> Any:
         """Return the next state."""
-        return getattr(F, f"{self._kind}_cell")(x, state, *weights_of(self, "")[0])
+        options = {name: getattr(self, name) for name in self._options}
+        return getattr(F, f"{self._kind}_cell")(x, state, *weights_of(self, "")[0], **options)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
@@ -67,6 +69,7 @@ class RNNCell(_Cell):
     """
 
     _kind = "rnn"
+    _options = ("nonlinearity",)
 
     def __init__(
         self,
@@ -80,10 +83,6 @@ class RNNCell(_Cell):
     ) -> None:
         self.nonlinearity = checked_nonlinearity("RNNCell", nonlinearity)
         super().__init__(input_size, hidden_size, bias, dtype=dtype, rng=rng)
-
-    def forward(self, x: Any, state: Any = None) -> Any:
-        """Return the next state."""
-        return F.rnn_cell(x, state, *weights_of(self, "")[0], nonlinearity=self.nonlinearity)
 
 
 class GRUCell(_Cell):
@@ -110,6 +109,7 @@ class GRUCell(_Cell):
     """
 
     _kind = "gru"
+    _options = ("reset_after",)
 
     def __init__(
         self,
@@ -123,10 +123,6 @@ class GRUCell(_Cell):
     ) -> None:
         self.reset_after = bool(reset_after)
         super().__init__(input_size, hidden_size, bias, dtype=dtype, rng=rng)
-
-    def forward(self, x: Any, state: Any = None) -> Any:
-        """Return the next state."""
-        return F.gru_cell(x, state, *weights_of(self, "")[0], reset_after=self.reset_after)
 
 
 class LSTMCell(_Cell):
