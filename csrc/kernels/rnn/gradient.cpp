@@ -33,9 +33,9 @@ class BackwardWalk {
         b_(b),
         weight_(Weight<T>{gemm, layer.fed() * layer.units, layer.outputs, 1, layer.outputs, 1}.pack(layer.weight,
                                                                                                     kSlotPanels)) {
-    const Weight<T> second{gemm, layer.outputs, layer.units, 1, layer.units, 1};
-    if (layer.projects()) second_.emplace(Weight<T>(second).pack(layer.projection, kSlotSecond));
-    if (layer.cell == Cell::gru_before) second_.emplace(Weight<T>(second).pack(layer.reset_weight(), kSlotSecond));
+    const Matrix second = layer.second();
+    if (second.data != nullptr)
+      second_.emplace(Weight<T>{gemm, layer.outputs, layer.units, 1, layer.units, 1}.pack(second, kSlotSecond));
   }
 
   // Sequences first to last of the order.
@@ -85,25 +85,16 @@ class BackwardWalk {
     const bool back = s % 2 != 0;
     if (layer_.projects()) {
       for (index i = 0; i < active; ++i) project(chunk, s, i);
-      multiply(*second_, false, {chunk.gh, chunk.row}, {chunk.mid, chunk.row}, active, back);
+      second_->multiply_all(kernels_, false, {chunk.gh, chunk.row}, {chunk.mid, chunk.row}, active, back);
     }
     for (index i = 0; i < active; ++i) kernels_.gradient[static_cast<int>(layer_.cell)](arguments(chunk, s, i));
     if (layer_.cell == Cell::gru_before) {
-      multiply(*second_, false, {chunk.factors + 2 * layer_.units, chunk.wide}, {chunk.mid, chunk.row}, active, back);
+      second_->multiply_all(kernels_, false, {chunk.factors + 2 * layer_.units, chunk.wide}, {chunk.mid, chunk.row},
+                            active, back);
       for (index i = 0; i < active; ++i) kernels_.reset_gradient(arguments(chunk, s, i));
     }
-    multiply(weight_, is_gru(layer_.cell), {chunk.factors, chunk.wide}, {chunk.gh, chunk.row}, active, back);
-  }
-
-  void multiply(const Weight<T>& weight, bool adds, Rows<const T> a, Rows<T> out, index active, bool back) const {
-    if (active == 1 && kernels_.row[0][0] != nullptr) {
-      const auto to = [&](index panel, index) { return out.data + weight.column(panel); };
-      return weight.multiply_row(kernels_, nullptr, adds, a.data, to, back);
-    }
-    for (index i = 0; i < weight.panels.count; ++i) {
-      const index panel = turned(i, weight.panels.count, back);
-      weight.multiply(panel, 0, nullptr, adds, a, {out.data + weight.column(panel), out.row}, active, back);
-    }
+    weight_.multiply_all(kernels_, is_gru(layer_.cell), {chunk.factors, chunk.wide}, {chunk.gh, chunk.row}, active,
+                         back);
   }
 
   // The gradient of a projected h, all of it, which is also left for the weight's.

@@ -7,7 +7,7 @@
 namespace mlext {
 
 constexpr bool is_gru(Cell cell) { return cell == Cell::gru || cell == Cell::gru_before; }
-constexpr index gates_of(Cell cell) { return cell == Cell::lstm ? 4 : is_gru(cell) ? 3 : 1; }
+constexpr index gates_of(Cell cell) { return kGatesOf[static_cast<int>(cell)]; }
 
 // What a layer leaves. For a gradient, and only then: `gates` (T, N, G H), all but of rnn; `before`, h_{t-1}, shaped as y; and
 // `extra` (T, N, H), c_{t-1} (lstm), R h_{t-1} + b of n (gru) or r h_{t-1} (gru_before).

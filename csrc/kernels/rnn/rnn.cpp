@@ -41,9 +41,9 @@ class ForwardWalk {
         input_(Weight<T>{gemm, f.channels, layer.units, layer.gates(), 1, f.channels}.pack(f.input, kSlotInput)),
         recurrent_(Weight<T>{gemm, layer.outputs, layer.units, layer.fed(), 1, layer.outputs}.pack(layer.weight,
                                                                                                    kSlotPanels)) {
-    const Weight<T> second{gemm, layer.units, layer.outputs, 1, 1, layer.units};
-    if (layer.projects()) second_.emplace(Weight<T>(second).pack(layer.projection, kSlotSecond));
-    if (layer.cell == Cell::gru_before) second_.emplace(Weight<T>(second).pack(layer.reset_weight(), kSlotSecond));
+    const Matrix second = layer.second();
+    if (second.data != nullptr)
+      second_.emplace(Weight<T>{gemm, layer.units, layer.outputs, 1, 1, layer.units}.pack(second, kSlotSecond));
   }
 
   // Sequences first to last of the order.
@@ -119,31 +119,46 @@ class ForwardWalk {
     for (index at = 0, done = 0; at < steps; ++at) {
       poll_interrupt();
       chunk.active = still(chunk, s + at);
-      const bool back = (s + at) % 2 != 0, alone = chunk.active == 1 && kernels_.row[0][0] != nullptr;
-      if (alone) {
-        const auto sums = [&](index panel, index gate) {
-          return chunk.sums + layer_.fed() * recurrent_.column(panel) + slot(gate) * recurrent_.width(panel);
-        };
-        recurrent_.multiply_row(kernels_, f_.bias_hh, false, chunk.h, sums, back);
-      }
-      for (index i = 0; i < recurrent_.panels.count; ++i) {
-        const index panel = turned(i, recurrent_.panels.count, back), width = recurrent_.width(panel);
-        for (index j = 0; j < layer_.fed() && !alone; ++j) {
-          const index gate = turned(j, layer_.fed(), back);
-          recurrent_.multiply(panel, gate, f_.bias_hh, false, {chunk.h, chunk.row},
-                              {chunk.sums + slot(gate) * chunk.active * width, width}, chunk.active, back);
-        }
-        StepArgs<T> args = arguments(chunk, recurrent_, panel, done);
-        if (alone) args.sums += layer_.fed() * recurrent_.column(panel);
-        kernels_.step[static_cast<int>(layer_.cell)](args);
-      }
-      if (second_) finish(chunk, done, back);
-      std::swap(chunk.h, chunk.next);
+      step(chunk, done, (s + at) % 2 != 0);
       for (index i = 0; i < chunk.active; ++i) {
         if (order_.length[sequence(chunk.first + i)] == s + at + 1) leave(chunk, i);
       }
       done += chunk.active;
     }
+  }
+
+  // One step, whose rows of x are those from `done` on.
+  void step(Chunk& chunk, index done, bool back) const {
+    const bool row = alone(kernels_, chunk.active);
+    if (row) multiply_row(chunk, back);
+    for (index i = 0; i < recurrent_.panels.count; ++i) {
+      const index panel = turned(i, recurrent_.panels.count, back);
+      if (!row) multiply(chunk, panel, back);
+      StepArgs<T> args = arguments(chunk, recurrent_, panel, done);
+      if (row) args.sums = sums_of_row(chunk, panel);
+      kernels_.step[static_cast<int>(layer_.cell)](args);
+    }
+    if (layer_.projects()) project(chunk, done, back);
+    if (layer_.cell == Cell::gru_before) reset(chunk, done, back);
+    std::swap(chunk.h, chunk.next);
+  }
+
+  // The recurrent product of a panel, its gates one after the other; sums of the next panel replace these.
+  void multiply(const Chunk& chunk, index panel, bool back) const {
+    const index width = recurrent_.width(panel);
+    for (index i = 0; i < layer_.fed(); ++i) {
+      const index gate = turned(i, layer_.fed(), back);
+      recurrent_.multiply(panel, gate, f_.bias_hh, false, {chunk.h, chunk.row},
+                          {chunk.sums + slot(gate) * chunk.active * width, width}, chunk.active, back);
+    }
+  }
+  // That of one row, all panels at once, each with sums of its own.
+  T* sums_of_row(const Chunk& chunk, index panel) const { return chunk.sums + layer_.fed() * recurrent_.column(panel); }
+  void multiply_row(const Chunk& chunk, bool back) const {
+    const auto sums = [&](index panel, index gate) {
+      return sums_of_row(chunk, panel) + slot(gate) * recurrent_.width(panel);
+    };
+    recurrent_.multiply_row(kernels_, f_.bias_hh, false, chunk.h, sums, back);
   }
 
   // Rows of x in the order in which steps need them, and their places.
@@ -160,22 +175,24 @@ class ForwardWalk {
     }
   }
 
-  // What follows a step's second product.
-  void finish(const Chunk& chunk, index done, bool back) const {
-    for (index i = 0; i < second_->panels.count; ++i) {
-      const index panel = turned(i, second_->panels.count, back);
-      const bool projects = layer_.projects();
-      const Rows<T> to = projects ? Rows<T>{chunk.next + second_->column(panel), chunk.row}
-                                  : Rows<T>{chunk.sums, second_->width(panel)};
-      const void* bias =
-          projects || f_.bias_hh == nullptr ? nullptr : static_cast<const T*>(f_.bias_hh) + 2 * layer_.units;
-      second_->multiply(panel, 0, bias, false, {chunk.mid, chunk.row}, to, chunk.active, back);
-      if (!projects) kernels_.reset_step(arguments(chunk, *second_, panel, done));
-    }
-    for (index i = 0; i < chunk.active && layer_.projects(); ++i) {
+  // h, of what the cell left in its place.
+  void project(const Chunk& chunk, index done, bool back) const {
+    second_->multiply_all(kernels_, false, {chunk.mid, chunk.row}, {chunk.next, chunk.row}, chunk.active, back);
+    for (index i = 0; i < chunk.active; ++i) {
       const index to = chunk.places[done + i] * layer_.outputs;
       std::copy_n(chunk.next + i * chunk.row, layer_.outputs, static_cast<T*>(f_.y) + to);
       if (f_.before != nullptr) std::copy_n(chunk.h + i * chunk.row, layer_.outputs, static_cast<T*>(f_.before) + to);
+    }
+  }
+
+  // The gate that waits for r h, and what follows it.
+  void reset(const Chunk& chunk, index done, bool back) const {
+    const void* bias = f_.bias_hh != nullptr ? static_cast<const T*>(f_.bias_hh) + 2 * layer_.units : nullptr;
+    for (index i = 0; i < second_->panels.count; ++i) {
+      const index panel = turned(i, second_->panels.count, back);
+      second_->multiply(panel, 0, bias, false, {chunk.mid, chunk.row}, {chunk.sums, second_->width(panel)},
+                        chunk.active, back);
+      kernels_.reset_step(arguments(chunk, *second_, panel, done));
     }
   }
 

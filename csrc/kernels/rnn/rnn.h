@@ -23,6 +23,7 @@ namespace mlext {
 
 enum class Cell : int { rnn_tanh, rnn_relu, lstm, gru, gru_before };
 inline constexpr int kCells = 5;
+inline constexpr index kGatesOf[kCells] = {1, 1, 4, 3, 3};
 
 // ---- what a level provides: all of a step but its product ------------------------------------------------------------
 

@@ -8,11 +8,6 @@
 namespace mlext::MLEXT_LEVEL {
 namespace {
 
-template <Cell kCell>
-inline constexpr index kGates = kCell == Cell::lstm                               ? 4
-                                : kCell == Cell::gru || kCell == Cell::gru_before ? 3
-                                                                                  : 1;
-
 template <class V, class F>
 MLEXT_INLINE void change(typename V::Scalar* p, index n, F f) {
   for (index i = 0; i < n; i += V::N) f(V::load(p + i), i).store(p + i);
@@ -53,8 +48,9 @@ class Tile {
   MLEXT_INLINE void each_unit(F f) const {
     for (index row = 0; row < args_.rows; ++row) {
       const index sum = row * args_.width, state = row * args_.state_row, one = args_.place[row] * args_.gate_step;
-      each<V>(args_.units,
-              [&](index u, auto part) { f(Place{u, sum + u, state + u, one + u, one * kGates<kCell> + u}, part); });
+      each<V>(args_.units, [&](index u, auto part) {
+        f(Place{u, sum + u, state + u, one + u, one * kGatesOf[static_cast<int>(kCell)] + u}, part);
+      });
     }
   }
   // If gates are to be saved.
@@ -198,19 +194,17 @@ void gradient(const StepGradientArgs<T>& args) {
       gc = gc * f;
       if (args.peepholes != nullptr) gc = fma(gi, peephole(0), fma(gf, peephole(1), gc));
       put(args.gc + u, gc, part);
-    } else if constexpr (kCell == Cell::gru_before) {
+    } else if constexpr (kCell == Cell::gru || kCell == Cell::gru_before) {
       const V z = gate(1), n = gate(2), before = get<V>(args.before + u, part);
       const V gn = gh * (one - z) * (one - n * n), gz = gh * (before - n) * z * (one - z);
+      V of_sum = gn;
+      if constexpr (kCell == Cell::gru) {
+        const V r = gate(0), gr = gn * get<V>(args.extra + u, part) * r * (one - r);
+        leave(0, gr, gr);
+        of_sum = gn * r;
+      }
       leave(1, gz, gz);
-      leave(2, gn, gn);
-      put(args.gh + u, gh * z, part);
-    } else if constexpr (kCell == Cell::gru) {
-      const V r = gate(0), z = gate(1), n = gate(2), before = get<V>(args.before + u, part);
-      const V gn = gh * (one - z) * (one - n * n), gz = gh * (before - n) * z * (one - z);
-      const V gr = gn * get<V>(args.extra + u, part) * r * (one - r);
-      leave(0, gr, gr);
-      leave(1, gz, gz);
-      leave(2, gn, gn * r);
+      leave(2, gn, of_sum);
       put(args.gh + u, gh * z, part);
     } else {
       const V y = get<V>(args.y + u, part);

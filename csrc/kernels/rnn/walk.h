@@ -40,8 +40,9 @@ struct Layer {
   // Those that a product with h feeds; the third of gru_before waits for one with r h.
   index fed() const { return cell == Cell::gru_before ? 2 : gates(); }
   bool projects() const { return projection.data != nullptr; }
-  // That third gate's part of the recurrent weight.
-  Matrix reset_weight() const {
+  // Of the second product of a step: that of a projection, or that third gate's part of the recurrent one; no data: none.
+  Matrix second() const {
+    if (cell != Cell::gru_before) return projection;
     return {gemm_detail::at(weight.data, weight.dtype, 2 * units * units), weight.home, weight.dtype};
   }
   // Elements up to step t of sequence n, in rows of so many.
@@ -90,6 +91,12 @@ struct Rows {
 // does not fit has long been replaced.
 inline index turned(index i, index count, bool back) { return back ? count - 1 - i : i; }
 
+// Whether rows are one that several panels may be multiplied with at once.
+template <class T>
+bool alone(const RecurrentTypeKernels<T>& kernels, index rows) {
+  return rows == 1 && kernels.row[0][0] != nullptr;
+}
+
 // A weight up to this size stays in L2 from step to step.
 constexpr index kNearWeight = 1 << 20;
 
@@ -122,6 +129,10 @@ struct Weight {
     return std::move(*this);
   }
 
+  const T* bias_of(const void* bias, index panel, index gate) const {
+    return bias != nullptr ? static_cast<const T*>(bias) + gate * n + column(panel) : nullptr;
+  }
+
   // out = a B + bias, or out + a B, for one gate of a panel and rows that lie so far apart. The bias has all gates and columns.
   // `back`: the panels are gone through from the last one on.
   void multiply(index panel, index gate, const void* bias, bool adds, Rows<const T> a, Rows<T> out, index rows,
@@ -136,7 +147,7 @@ struct Weight {
     p.tile.in_row = p.tile.out_row = out.row;
     p.tile.beta = adds;
     p.far = k * gates * n * static_cast<index>(sizeof(T)) > kNearWeight;
-    if (bias != nullptr) p.tile.bias = static_cast<const T*>(bias) + gate * n + column(panel);
+    p.tile.bias = bias_of(bias, panel, gate);
     const index next = panel * gates + gate + (back ? -1 : 1);
     if (next >= 0 && next < panels.count * gates) p.next = packed + offset(next / gates, next % gates);
     gemm_detail::multiply_panel(kernels, p);
@@ -156,10 +167,22 @@ struct Weight {
       for (some = 0; some < kRowTiles && i + some < tiles; ++some) {
         const index tile = turned(i + some, tiles, back), panel = tile / gates, gate = tile % gates;
         if (panels.size(panel) != vectors) break;
-        const T* b = bias != nullptr ? static_cast<const T*>(bias) + gate * n + column(panel) : nullptr;
-        args.tile[some] = {cols(panel), packed + offset(panel, gate), b, out(panel, gate)};
+        args.tile[some] = {cols(panel), packed + offset(panel, gate), bias_of(bias, panel, gate), out(panel, gate)};
       }
       recurrent.row[some - 1][vectors - 1](args);
+    }
+  }
+
+  // out = a B or out + a B, all panels side by side, of one gate.
+  void multiply_all(const RecurrentTypeKernels<T>& recurrent, bool adds, Rows<const T> a, Rows<T> out, index rows,
+                    bool back) const {
+    if (alone(recurrent, rows)) {
+      const auto to = [&](index panel, index) { return out.data + column(panel); };
+      return multiply_row(recurrent, nullptr, adds, a.data, to, back);
+    }
+    for (index i = 0; i < panels.count; ++i) {
+      const index panel = turned(i, panels.count, back);
+      multiply(panel, 0, nullptr, adds, a, {out.data + column(panel), out.row}, rows, back);
     }
   }
 };
