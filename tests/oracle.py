@@ -226,3 +226,45 @@ def ctc(x, labels, blank=0):
         # From a state two before, if the one that is led to may be reached so.
         now = step(behind[::-1], np.concatenate([[False] * 2, skips[2:][::-1]])[: len(states)])[::-1]
     return -total, np.exp(log_p) - shares
+
+
+def attention(  # type: ignore[no-untyped-def]
+    q,
+    k,
+    v,
+    mask=None,
+    is_causal=False,
+    scale=None,
+    align="top_left",
+    window=None,
+    alibi=None,
+    soft_cap=None,
+    lengths=None,
+):
+    """The result, and the sum of the weights times the magnitudes of values, all scores at once."""
+    q, k, v = (np.asarray(a, np.float64) for a in (q, k, v))
+    (n, tq, h, d), (tk, g) = q.shape, k.shape[1:3]
+    k, v = np.repeat(k, h // g, 2), np.repeat(v, h // g, 2)
+    scores = np.einsum("nihd,njhd->nhij", q, k) * (d**-0.5 if scale is None else scale)
+    if soft_cap is not None:
+        scores = soft_cap * np.tanh(scores / soft_cap)
+    keys = np.full(n, tk) if lengths is None else np.asarray(lengths)
+    shift = keys - tq if align == "bottom_right" else np.zeros(n, int)
+    own = np.arange(tq)[:, None] + shift[:, None, None, None]
+    j = np.arange(tk)
+    if alibi is not None:
+        scores = scores - np.asarray(alibi, np.float64)[:, None, None] * np.abs(own - j)
+    seen = np.broadcast_to(j < keys[:, None, None, None], scores.shape)
+    left, right = window or (None, None)
+    right = 0 if is_causal and right is None else min(0, right) if is_causal else right
+    seen = seen & (left is None or j >= own - left) & (right is None or j <= own + right)
+    if mask is not None and np.asarray(mask).dtype == bool:
+        seen = seen & mask
+    elif mask is not None:
+        scores = scores + mask
+    scores = np.where(seen, scores, -np.inf)
+    top = scores.max(-1, keepdims=True, initial=-np.inf)
+    weights = np.exp(scores - np.where(np.isinf(top), 0, top))
+    total = weights.sum(-1, keepdims=True)
+    weights = weights / np.where(total == 0, 1, total)
+    return np.einsum("nhij,njhd->nihd", weights, v), np.einsum("nhij,njhd->nihd", weights, np.abs(v))

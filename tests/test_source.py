@@ -52,7 +52,7 @@ def family(path: Path) -> str:
 
 
 # Families made of the parts of others.
-STANDS_ON = {"conv": ["gemm"], "ctc": ["softmax"], "rnn": ["gemm"]}
+STANDS_ON = {"attention": ["gemm"], "conv": ["gemm"], "ctc": ["softmax"], "rnn": ["gemm"]}
 
 
 def allowed_includes(path: Path) -> str:

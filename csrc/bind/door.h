@@ -45,7 +45,7 @@ using Arrays = std::vector<const Array*>;
 
 namespace detail {
 
-inline constexpr int kMaxArguments = 16;
+inline constexpr int kMaxArguments = 20;
 
 struct DoorInfo {
   PyMethodDef def;

@@ -6,6 +6,7 @@
 namespace mlext {
 
 #define MLEXT_FAMILIES(X) \
+  X(attention)            \
   X(conv)                 \
   X(ctc)                  \
   X(elementwise)          \

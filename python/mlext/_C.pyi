@@ -120,6 +120,44 @@ def any(x: Any, axes: Any = ..., keepdims: Any = ..., /) -> Any: ...
 def arange(start: Any, stop: Any = ..., step: Any = ..., dtype: Any = ..., /) -> Tensor: ...
 def argmax(x: Any, axis: Any = ..., keepdims: Any = ..., /) -> Any: ...
 def argmin(x: Any, axis: Any = ..., keepdims: Any = ..., /) -> Any: ...
+def attention(
+    q: Any,
+    k: Any = ...,
+    v: Any = ...,
+    mask: Any = ...,
+    alibi: Any = ...,
+    lengths: Any = ...,
+    offsets: Any = ...,
+    state: Any = ...,
+    scale: Any = ...,
+    soft_cap: Any = ...,
+    dropout_p: Any = ...,
+    bottom_right: Any = ...,
+    left: Any = ...,
+    right: Any = ...,
+    saves: Any = ...,
+    /,
+) -> tuple[Any, Any, Any]: ...
+def attention_gradient(
+    g: Any,
+    q: Any = ...,
+    k: Any = ...,
+    v: Any = ...,
+    out: Any = ...,
+    stats: Any = ...,
+    drawn: Any = ...,
+    mask: Any = ...,
+    alibi: Any = ...,
+    lengths: Any = ...,
+    offsets: Any = ...,
+    scale: Any = ...,
+    soft_cap: Any = ...,
+    dropout_p: Any = ...,
+    bottom_right: Any = ...,
+    left: Any = ...,
+    right: Any = ...,
+    /,
+) -> tuple[Any, Any, Any]: ...
 def avg_pool2d(
     x: Any, geometry: Any = ..., adaptive: Any = ..., ceil_mode: Any = ..., counts_padding: Any = ..., /
 ) -> Any: ...

@@ -14,19 +14,21 @@ namespace mlext {
 
 MLEXT_DISPATCH(RandomKernels, random_kernels)
 
+void require_state(const char* op, const Array* state) {
+  if (state == nullptr || !state->buffer) {
+    refuse<TypeError>(op, "state", "a Tensor, because the generator is advanced in place",
+                      state == nullptr ? "None" : "an ndarray");
+  }
+  require_dtype(op, "state", *state, DType::int64, " [key, counter]");
+  require_writable(op, "state", *state);
+  if (state->rank() != 1 || state->shape[0] < 2 || state->shape[0] > 3 || !state->is_dense()) {
+    refuse(op, "state", "shape (2,) or (3,), row-major", state->shape);
+  }
+}
+
 namespace {
 
 constexpr index kChunk = 16384;  // elements; a multiple of kRandomBlock
-
-void require_state(const char* op, const Array& state) {
-  if (!state.buffer)
-    refuse<TypeError>(op, "state", "a Tensor, because the generator is advanced in place", "an ndarray");
-  require_dtype(op, "state", state, DType::int64, " [key, counter]");
-  require_writable(op, "state", state);
-  if (state.rank() != 1 || state.shape[0] < 2 || state.shape[0] > 3 || !state.is_dense()) {
-    refuse(op, "state", "shape (2,) or (3,), row-major", state.shape);
-  }
-}
 
 void require_finite(const char* op, const char* name, double value) {
   if (!std::isfinite(value)) refuse(op, name, "a finite number", value);
@@ -100,13 +102,13 @@ Array drawn_singly(const char* op, const Array& state, const Dims& shape, Make m
 }  // namespace
 
 Array random_bits(const Array& state, const Dims& shape) {
-  require_state("random_bits", state);
+  require_state("random_bits", &state);
   return filled("random_bits", state, shape, DType::int32, random_kernels(state.device).bits, 0);
 }
 
 Array random_uniform(const Array& state, const Dims& shape, double low, double high, DType dtype) {
   constexpr const char* op = "random_uniform";
-  require_state(op, state);
+  require_state(op, &state);
   require_float(op, dtype);
   require_finite(op, "low", low);
   require_finite(op, "high", high);
@@ -123,7 +125,7 @@ Array random_uniform(const Array& state, const Dims& shape, double low, double h
 
 Array random_normal(const Array& state, const Dims& shape, double mean, double std, DType dtype) {
   constexpr const char* op = "random_normal";
-  require_state(op, state);
+  require_state(op, &state);
   require_float(op, dtype);
   require_finite(op, "mean", mean);
   require_deviation(op, std);
@@ -134,7 +136,7 @@ Array random_normal(const Array& state, const Dims& shape, double mean, double s
 Array random_truncated_normal(const Array& state, const Dims& shape, double mean, double std, double low, double high,
                               DType dtype) {
   constexpr const char* op = "random_truncated_normal";
-  require_state(op, state);
+  require_state(op, &state);
   require_float(op, dtype);
   require_finite(op, "mean", mean);
   if (!(std > 0) || std::isinf(std)) refuse(op, "std", "a finite number above 0", std);
@@ -151,7 +153,7 @@ Array random_truncated_normal(const Array& state, const Dims& shape, double mean
 
 Array random_bernoulli(const Array& state, const Dims& shape, double p, DType dtype) {
   constexpr const char* op = "random_bernoulli";
-  require_state(op, state);
+  require_state(op, &state);
   require_probability(op, "p", p);
   const double last = last_word(p);
   if (last < 0) {
@@ -164,7 +166,7 @@ Array random_bernoulli(const Array& state, const Dims& shape, double p, DType dt
 
 Array random_integers(const Array& state, const Dims& shape, index low, index high) {
   constexpr const char* op = "random_integers";
-  require_state(op, state);
+  require_state(op, &state);
   if (low >= high) refuse(op, "high", text("an int above low = ", low), high);
   const std::uint64_t base = static_cast<std::uint64_t>(low), range = static_cast<std::uint64_t>(high) - base;
   return drawn_singly<std::int64_t>(
@@ -174,7 +176,7 @@ Array random_integers(const Array& state, const Dims& shape, index low, index hi
 // Fisher and Yates, from the front ("inside-out"): one thread, because every swap depends on the one before.
 Array random_permutation(const Array& state, index n) {
   constexpr const char* op = "random_permutation";
-  require_state(op, state);
+  require_state(op, &state);
   if (n < 0) refuse(op, "n", "0 or more", n);
   Array out = Array::empty({n}, DType::int64);
   auto* to = out.ptr<std::int64_t>();
@@ -192,7 +194,7 @@ Array random_permutation(const Array& state, index n) {
 
 Array dropout(const Array& x, double p, const Array& state, Array& mask) {
   constexpr const char* op = "dropout";
-  require_state(op, state);
+  require_state(op, &state);
   require_floating(op, "x", x);
   require_probability(op, "p", p);
   const DType made = accumulate_dtype(x.dtype);

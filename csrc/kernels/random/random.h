@@ -16,7 +16,7 @@ struct Stream {
   std::uint64_t key, counter, high;
 };
 
-// Elements [begin, begin + n) of one draw from the stream; begin is a multiple of kRandomBlock. p: the distribution's
+// Elements [begin, begin + n) of one draw from the stream; begin is a multiple of 4. p: the distribution's
 // parameters.
 using RandomFn = void (*)(const Stream& stream, index begin, index n, const double* p, void* out);
 
@@ -41,6 +41,9 @@ struct RandomKernels {
 };
 
 // ---- driver ---------------------------------------------------------------------------------------------------------
+
+// Raises unless `state` is one that a launch may read and move on.
+void require_state(const char* op, const Array* state);
 
 Array random_bits(const Array& state, const Dims& shape);
 Array random_uniform(const Array& state, const Dims& shape, double low, double high, DType dtype);

@@ -68,6 +68,7 @@ from mlext.functional.arithmetic import (
     sub,
     where,
 )
+from mlext.functional.attention import scaled_dot_product_attention
 from mlext.functional.convolution import conv1d, conv2d, conv_transpose2d
 from mlext.functional.indexing import getitem, setitem
 from mlext.functional.interpolation import interpolate
@@ -235,6 +236,7 @@ __all__ = [
     "rnn_cell",
     "round",
     "rsqrt",
+    "scaled_dot_product_attention",
     "scatter_add",
     "selu",
     "setitem",

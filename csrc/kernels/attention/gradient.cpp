@@ -1,0 +1,277 @@
+// The way back: rows of queries pass by blocks of keys, whose probabilities are made again.
+#include "core/isa.h"
+#include "core/launch.h"
+#include "core/parallel.h"
+#include "kernels/attention/door.h"
+#include "kernels/attention/tile.h"
+#include "kernels/gemm/rules.h"
+
+namespace mlext {
+
+MLEXT_DISPATCH(GemmKernels, gemm_kernels)
+MLEXT_DISPATCH(AttentionKernels, attention_kernels)
+MLEXT_DISPATCH(RandomKernels, random_kernels)
+
+namespace attention_detail {
+namespace {
+
+constexpr index kBlockKeys = 192, kTileRows = 96;
+// Tasks that all threads have enough of. With fewer groups of heads, blocks of keys are dealt out to several tasks, each with
+// gradients of q of its own, which are added up in order: shapes alone decide.
+constexpr index kTasks = 16;
+// Rows of a parallel loop over all queries.
+constexpr index kRowsAtOnce = 256;
+
+index parts_of(const Problem& p) {
+  const index units = std::max<index>(p.sequences * p.groups, 1);
+  return std::clamp<index>(ceil_div(p.keys, kBlockKeys), 1, ceil_div(kTasks, units));
+}
+
+// Of the way back. Gradients of q, k and v are dense, and of the type that is computed in.
+struct Gradients {
+  Operand g, q, k, v;
+  void* q_parts;  // those of q by all parts but the first, one behind the other
+  const void* stats;
+  index parts;
+};
+
+template <class T>
+class Backward {
+ public:
+  Backward(const GemmTypeKernels<T>& gemm, const AttentionTypeKernels<T>& kernels, const Problem& problem,
+           const Gradients& gradients, const Dropping* dropping)
+      : gemm_(gemm), kernels_(kernels), p_(problem), d_(gradients), dropping_(dropping) {}
+
+  void run() {
+    if (p_.offsets != nullptr || p_.lengths != nullptr) clear();
+    T* sums = scratch<T>(kSlotParts, all_rows());
+    along_ = sums;
+    const index steps = p_.batches * p_.queries;
+    parallel_for(steps, kRowsAtOnce, [&](index begin, index end) {
+      for (index i = begin; i < end; ++i) add_along(gemm_detail::divide(i, p_.queries), i % p_.queries, sums);
+    });
+    const Tasks tasks(p_, [&](const Segment& s) { return s.queries == 0 ? 0 : p_.groups * d_.parts; });
+    each(tasks.count(), [&](index task) {
+      const Segment segment = p_.segment(tasks.sequence(task));
+      const index group = gemm_detail::divide(task, d_.parts);
+      pass(segment, group, task - group * d_.parts);
+    });
+    parallel_for(d_.parts > 1 ? steps : 0, kRowsAtOnce, [&](index begin, index end) {
+      const index row = p_.heads * p_.width;
+      for (index part = 1; part < d_.parts; ++part)
+        kernels_.add((end - begin) * row, of_q(part) + begin * row, of_q(0) + begin * row);
+    });
+  }
+
+ private:
+  // Memory of a task.
+  struct Workspace {
+    index row, q_row, g_row;
+    T *q, *g, *scores, *slopes, *steepness, *of_k, *of_v;
+  };
+
+  template <class Body>
+  void each(index n, Body body) const {
+    parallel_for(n, gemm_detail::parallel_grain(n, 3 * p_.flops()), [&](index begin, index end) {
+      for (index i = begin; i < end; ++i) poll_interrupt(), body(i);
+    });
+  }
+  index all_rows() const { return p_.batches * p_.heads * p_.queries; }
+  T* of_q(index part) const {
+    return part == 0 ? static_cast<T*>(d_.q.data) : static_cast<T*>(d_.q_parts) + (part - 1) * all_rows() * p_.width;
+  }
+  // What belongs to no sequence.
+  void clear() const {
+    for (index part = 0; part < d_.parts; ++part) std::fill_n(of_q(part), all_rows() * p_.width, T(0));
+    const index steps = p_.batches * p_.keys * p_.groups;
+    std::fill_n(static_cast<T*>(d_.k.data), steps * p_.width, T(0));
+    std::fill_n(static_cast<T*>(d_.v.data), steps * p_.v_width, T(0));
+  }
+  // The sum of the gradients of a row's probabilities, each times its probability, which is that of o times its gradient.
+  void add_along(index n, index t, T* to) const {
+    for (index h = 0; h < p_.heads; ++h) {
+      to[(n * p_.heads + h) * p_.queries + t] =
+          kernels_.along(p_.dtype, p_.v_width, gemm_detail::at(d_.g.data, p_.dtype, d_.g.at(n, t, h)),
+                         gemm_detail::at(p_.out.data, p_.dtype, p_.out.at(n, t, h)));
+    }
+  }
+
+  Workspace workspace() const {
+    Workspace w{};
+    w.row = ceil_div(kBlockKeys, gemm_.lanes) * gemm_.lanes;
+    w.q_row = rounded(gemm_, p_.width), w.g_row = rounded(gemm_, p_.v_width);
+    w.q = scratch<T>(kSlotRows, kTileRows * (w.q_row + w.g_row));
+    w.g = w.q + kTileRows * w.q_row;
+    const index tile = kTileRows * w.row;
+    w.scores = scratch<T>(kSlotScores, (p_.cap != 0 ? 3 : 2) * tile);
+    w.slopes = w.scores + tile;
+    w.steepness = p_.cap != 0 ? w.slopes + tile : nullptr;
+    w.of_k = scratch<T>(kSlotSums, kBlockKeys * (w.q_row + w.g_row));
+    w.of_v = w.of_k + kBlockKeys * w.q_row;
+    return w;
+  }
+
+  // Every so many blocks of keys, past all queries of the heads that share them.
+  void pass(const Segment& segment, index group, index part) const {
+    const Rows rows(p_, segment, group, {0, p_.heads_each() * segment.queries});
+    const Workspace w = workspace();
+    for (index r = 0; r < rows.count(); ++r) std::fill_n(to_q(segment, rows.place(r), part), p_.width, T(0));
+    for (index j = part * kBlockKeys; j < segment.keys; j += d_.parts * kBlockKeys) {
+      const Span block{j, std::min(j + kBlockKeys, segment.keys)};
+      pass_block(segment, group, part, rows, block, w);
+      leave(segment, group, block, w);
+    }
+  }
+  T* to_q(const Segment& segment, Rows::Place at, index part) const {
+    return of_q(part) + d_.q.at(segment.batch, segment.q_first + at.query, at.head);
+  }
+
+  void pass_block(const Segment& segment, index group, index part, const Rows& rows, Span block,
+                  const Workspace& w) const {
+    const index keys = block.size();
+    std::fill_n(w.of_k, keys * w.q_row, T(0));
+    std::fill_n(w.of_v, keys * w.g_row, T(0));
+    const Span all = rows.seen_by({0, rows.count()}, block);
+    if (all.size() == 0) return;
+    const auto at = [&](const Operand& from) {
+      return gemm_detail::at(from.data, p_.dtype, from.at(segment.batch, segment.k_first + block.first, group));
+    };
+    T* memory = scratch<T>(kSlotKeys, w.row * (p_.width + p_.v_width) + keys * w.q_row);
+    const Panels<T> k_down(gemm_, p_.width, keys, gemm_.stream_vectors, memory),
+        v_down(gemm_, p_.v_width, keys, gemm_.stream_vectors, memory + w.row * p_.width),
+        k_along(gemm_, keys, p_.width, 2, memory + w.row * (p_.width + p_.v_width));
+    k_down.pack(p_.dtype, at(p_.k), 1, p_.k.step);
+    v_down.pack(p_.dtype, at(p_.v), 1, p_.v.step);
+    k_along.pack(p_.dtype, at(p_.k), p_.k.step, 1);
+    Scores<T> scores(kernels_, p_, segment, rows);
+    scores.steepness = w.steepness;
+    const Split split = Split::of(segment.queries, kTileRows);
+    for (index i = 0; i < p_.heads_each() * split.count; ++i) {
+      const index head = gemm_detail::divide(i, split.count), tile = i - head * split.count,
+                  first = head * segment.queries + split.begin(tile);
+      const Span some{first, first + split.size(tile)};
+      if (!scores.lay_out(some, block, w.scores, w.row)) continue;
+      to_scores(scores, rows, some, block, {k_down, v_down}, w);
+      const Span columns = scores.columns();
+      add_transposed(w.scores, columns, some.size(), w.row, w.g, w.g_row, w.of_v);
+      add_transposed(w.slopes, columns, some.size(), w.row, w.q, w.q_row, w.of_k);
+      Product<T>{
+          w.slopes + columns.first, w.row, some.size(), to_q(segment, rows.place(first), part), d_.q.step, true, true}
+          .run(k_along, {columns, {0, p_.width}});
+    }
+  }
+
+  // Probabilities and gradients of scores of a tile.
+  void to_scores(Scores<T>& scores, const Rows& rows, Span some, Span block, const Panels<T> (&factors)[2],
+                 const Workspace& w) const {
+    rows.pack(gemm_, p_.q, some, p_.width, w.q, w.q_row);
+    rows.pack(gemm_, d_.g, some, p_.v_width, w.g, w.g_row);
+    const Span columns = scores.columns();
+    Product<T>{w.q, w.q_row, some.size(), w.scores, w.row, false}.run(factors[0], {{0, p_.width}, columns});
+    Product<T>{w.g, w.g_row, some.size(), w.slopes, w.row, false}.run(factors[1], {{0, p_.v_width}, columns});
+    scores.alter();
+    const index number = rows.number(rows.place(some.first));
+    ScoreGradientArgs<T> args{scores.tile,
+                              w.slopes,
+                              static_cast<T>(p_.factor()),
+                              static_cast<T>(p_.scale),
+                              static_cast<const T*>(d_.stats) + 2 * number,
+                              along_ + number,
+                              w.steepness,
+                              nullptr,
+                              static_cast<T>(p_.keep_scale())};
+    if (dropping_ != nullptr) args.kept = dropping_->kept(rows, some.first, scores.tile, block.first);
+    kernels_.gradient(args);
+  }
+
+  // Of some columns of a: out += a^T b, for b of so many rows.
+  void add_transposed(const T* a, Span columns, index depth, index a_row, const T* b, index b_row, T* out) const {
+    const Split panels = Split::of(b_row / gemm_.lanes, 2);
+    for (index i = 0; i < panels.count; ++i) {
+      const index vectors = panels.size(i), column = panels.begin(i) * gemm_.lanes;
+      const Split heights = Split::of(columns.size(), gemm_.max_rows[vectors - 1]);
+      for (index h = 0; h < heights.count; ++h) {
+        const index first = columns.first + heights.begin(h);
+        TileArgs<T> tile{};
+        tile.rows = heights.size(h), tile.cols = vectors * gemm_.lanes, tile.k = depth;
+        tile.a = a + first, tile.a_row = 1, tile.a_col = a_row;
+        tile.b = b + column, tile.b_row = b_row, tile.b_col = 1;
+        tile.in = tile.out = out + first * b_row + column;
+        tile.in_row = tile.out_row = b_row;
+        tile.alpha = tile.beta = 1, tile.runs = 1;
+        gemm_.tile[vectors - 1][tile.rows - 1](tile);
+      }
+    }
+  }
+
+  // Gradients of a block of keys and values.
+  void leave(const Segment& segment, index group, Span block, const Workspace& w) const {
+    for (index j = 0; j < block.size(); ++j) {
+      const index step = segment.k_first + block.first + j;
+      std::copy_n(w.of_k + j * w.q_row, p_.width, static_cast<T*>(d_.k.data) + d_.k.at(segment.batch, step, group));
+      std::copy_n(w.of_v + j * w.g_row, p_.v_width, static_cast<T*>(d_.v.data) + d_.v.at(segment.batch, step, group));
+    }
+  }
+
+  const GemmTypeKernels<T>& gemm_;
+  const AttentionTypeKernels<T>& kernels_;
+  const Problem& p_;
+  const Gradients& d_;
+  const Dropping* dropping_;
+  const T* along_ = nullptr;
+};
+
+void run(const Problem& p, const Gradients& gradients, const Dropping* dropping) {
+  const GemmKernels& gemm = gemm_kernels(p.device);
+  const AttentionKernels& kernels = attention_kernels(p.device);
+  if (p.dtype == DType::float64) {
+    Backward<double>(gemm.f64, kernels.f64, p, gradients, dropping).run();
+  } else {
+    Backward<float>(gemm.f32, kernels.f32, p, gradients, dropping).run();
+  }
+}
+
+}  // namespace
+}  // namespace attention_detail
+
+AttentionGradients attention_gradient(const AttentionInputs& in, const Array& g, const Attended& left,
+                                      const AttentionOptions& options) {
+  using namespace attention_detail;
+  constexpr const char* op = "scaled_dot_product_attention_gradient";
+  const Checked checked(op, in, options);
+  const DType dtype = in.q->dtype, computed = checked.computed();
+  const auto check = [&](const char* name, const Array& a, DType expected, const Dims& shape) {
+    require_dtype(op, name, a, expected, "");
+    require_shape(op, name, a, shape, "");
+  };
+  check("g", g, dtype, checked.out_shape());
+  check("out", left.out, dtype, checked.out_shape());
+  check("stats", left.stats, computed, checked.stats_shape());
+  if (options.dropout > 0) check("drawn", left.drawn, DType::int64, {3});
+  Problem p = checked.problem();
+  const Array of_out = with_features(g), out = with_features(left.out), stats = dense(left.stats);
+  const auto fresh = [&](const Array& a) { return Array::empty(a.shape, computed, a.device); };
+  AttentionGradients made{fresh(checked.q()), fresh(checked.k()), fresh(checked.v())};
+  p.out = operand_of(out);
+  const index parts = parts_of(p);
+  Array more;
+  if (parts > 1) more = Array::empty({parts - 1, made.q.size()}, computed, in.q->device);
+  const Gradients d{
+      operand_of(of_out), operand_of(made.q), operand_of(made.k), operand_of(made.v), more.data, stats.data, parts};
+  const std::int64_t* drawn = options.dropout > 0 ? left.drawn.ptr<std::int64_t>() : nullptr;
+  const bool empty = made.q.size() == 0 || made.v.size() + made.k.size() == 0 || left.out.size() == 0;
+  if (empty) {
+    for (Array* a : {&made.q, &made.k, &made.v}) fill_into(0, *a);
+  } else {
+    launch(op, checked.work(2.5), checked.inputs({&of_out, &out, &stats, given(left.drawn)}),
+           {&made.q, &made.k, &made.v, given(more)}, [=] {
+             if (drawn == nullptr) return run(p, d, nullptr);
+             const Dropping dropping{random_kernels(p.device), p, stream_of(drawn)};
+             run(p, d, &dropping);
+           });
+  }
+  for (Array* a : {&made.q, &made.k, &made.v}) *a = dense(*a, dtype);
+  return made;
+}
+
+}  // namespace mlext
