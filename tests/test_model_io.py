@@ -100,6 +100,14 @@ def test_every_layer_describes_itself(name, tmp_path):
     assert all(same(copy.state_dict()[n], value) for n, value in module.state_dict().items())
 
 
+def test_layers_without_bias_come_back_without(tmp_path):
+    path = tmp_path / "m.safetensors"
+    model = ml.nn.Sequential(ml.nn.GRU(3, 2, bias=False), ml.nn.LastStep(), ml.nn.Linear(2, 2, bias=False))
+    ml.save(model, path)
+    assert set(ml.load(path).state_dict()) == set(model.state_dict())
+    assert ml.nn.Bidirectional(ml.nn.GRU(3, 2, bias=False)).reverse.bias_ih_l0 is None
+
+
 def test_generators_of_layers_inside_are_the_default_again(tmp_path):
     path = tmp_path / "m.safetensors"
     ml.save(ml.models.SequenceClassifier(3, 2, 4, dropout=0.5, rng=7), path)

@@ -226,7 +226,7 @@ class Module(Owner):
                 found[name] = None if dtype is None else dtype.name
             elif name not in ("self", "rng") and argument.kind not in _ANY_NUMBER:
                 value = getattr(self, name)
-                found[name] = value is not None if name == "bias" else value
+                found[name] = value is not None if name == "bias" and not isinstance(value, bool) else value
         return found
 
     def extra_repr(self) -> str:
