@@ -49,6 +49,28 @@ def softmax(x, axis=-1):
     return e / e.sum(axis, keepdims=True)
 
 
+def attention_weights(q, k, seen, cap=None, slopes=None):
+    """q (N, S, H, D), k (N, T, G, D), seen (N, H, S, T); distances are those of step i and key j."""
+    k = np.repeat(k, q.shape[2] // k.shape[2], 2)
+    scores = np.einsum("nshd,nthd->nhst", q, k) / math.sqrt(q.shape[3])
+    if cap is not None:
+        scores = cap * np.tanh(scores / cap)
+    if slopes is not None:
+        i, j = np.ogrid[: scores.shape[2], : scores.shape[3]]
+        scores = scores - np.reshape(slopes, (-1, 1, 1)) * abs(i - j)
+    e = np.where(seen, np.exp(scores), 0)
+    total = e.sum(-1, keepdims=True)
+    return e / np.where(total == 0, 1, total)
+
+
+def rotary(x, angles, interleaved=False):
+    """Multiplication of complex numbers; angles (T, D / 2)."""
+    half = x.shape[-1] // 2
+    a, b = (x[..., ::2], x[..., 1::2]) if interleaved else (x[..., :half], x[..., half:])
+    z = (a + 1j * b) * np.exp(1j * angles[:, None])
+    return np.stack([z.real, z.imag], -1).reshape(x.shape) if interleaved else np.concatenate([z.real, z.imag], -1)
+
+
 def log_softmax(x, axis=-1):
     shifted = x - x.max(axis, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))

@@ -213,7 +213,45 @@ def _linear(x, w, b):
     return x @ w.T + b
 
 
+ANGLES = np.random.default_rng(0).uniform(-4, 4, (5, 3))
+CAUSAL = np.tril(np.ones((3, 5), bool))
+BANDED = np.triu(np.tril(np.ones((5, 4), bool)), -1) & (np.arange(4) != 0)
+
+
+def _rotary(x, interleaved=False):
+    tables = (np.cos(ANGLES), np.sin(ANGLES))
+    if isinstance(x, np.ndarray):
+        return F.rotary(x, *(a.astype(x.dtype) for a in tables), interleaved=interleaved)
+    with ml.no_grad():
+        tables_of_x = [ml._C.cast(ml._C.constant(a), x.dtype.name) for a in tables]
+    return F.rotary(x, *tables_of_x, interleaved=interleaved)
+
+
 PRODUCTS = [
+    Case("rotary", _rotary, lambda x: oracle.rotary(x, ANGLES), ((2, 5, 3, 6),), elementwise=False),
+    Case(
+        "rotary_interleaved",
+        lambda x: _rotary(x, True),
+        lambda x: oracle.rotary(x, ANGLES, True),
+        ((2, 5, 3, 6),),
+        elementwise=False,
+    ),
+    Case(
+        "attention_weights",
+        lambda q, k: F.attention_weights(q, k, is_causal=True, soft_cap=2.0),
+        lambda q, k: oracle.attention_weights(q, k, CAUSAL, 2.0),
+        ((2, 3, 4, 6), (2, 5, 2, 6)),
+        ulps=64,
+        elementwise=False,
+    ),
+    Case(
+        "attention_weights_window",  # the first query sees no key
+        lambda q, k, s: F.attention_weights(q, k, like(q, BANDED), window=(1, 0), alibi=s),
+        lambda q, k, s: oracle.attention_weights(q, k, BANDED, slopes=s),
+        ((2, 5, 2, 4), (2, 4, 1, 4), (2,)),
+        ulps=128,
+        elementwise=False,
+    ),
     Case("matmul", F.matmul, np.matmul, ((5, 7), (7, 4)), ulps=64),
     Case("matmul_vector", F.matmul, np.matmul, ((5, 7), (7,)), ulps=64),
     Case("vector_matmul", F.matmul, np.matmul, ((7,), (7, 4)), ulps=64),

@@ -69,6 +69,7 @@ from mlext.functional.arithmetic import (
     where,
 )
 from mlext.functional.attention import scaled_dot_product_attention
+from mlext.functional.attention_weights import attention_weights
 from mlext.functional.convolution import conv1d, conv2d, conv_transpose2d
 from mlext.functional.indexing import getitem, setitem
 from mlext.functional.interpolation import interpolate
@@ -104,6 +105,7 @@ from mlext.functional.reduction import (
     sum,
     var,
 )
+from mlext.functional.rotary import rotary
 from mlext.functional.shape import (
     broadcast_to,
     concat,
@@ -142,6 +144,7 @@ __all__ = [
     "argmax",
     "argmin",
     "astype",
+    "attention_weights",
     "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
@@ -234,6 +237,7 @@ __all__ = [
     "rms_norm",
     "rnn",
     "rnn_cell",
+    "rotary",
     "round",
     "rsqrt",
     "scaled_dot_product_attention",
