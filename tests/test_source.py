@@ -224,7 +224,7 @@ MAY_IMPORT = {
     "data": "data",
     "datasets": "datasets io",
     "io": f"{CORE} nn models io",
-    "plot": "io training",
+    "plot": "io plot training",
     "convolution_plan": f"{CORE} functional",
     "fusion": f"{CORE} nn",
     "models": f"{CORE} functional nn models",

@@ -1,44 +1,17 @@
-"""Pictures of training and of networks, by matplotlib's object interface: no global state, no window, any thread.
-
-Needs matplotlib: ``pip install mlext[plot]``.
-"""
+"""Curves and tables."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mlext.io import atomic_write
+from mlext.plot._figure import Path, finish, new_figure
 
 if TYPE_CHECKING:
     from mlext.training import History
-
-__all__ = ["activations", "confusion_matrix", "filters", "forecast", "learning_curves"]
-
-Path = str | os.PathLike[str]
-
-
-def _figure(op: str, width: float, height: float) -> Any:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(f"{op} needs matplotlib: pip install mlext[plot]") from error
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _finish(figure: Any, path: Path | None) -> Any:
-    if path is not None:
-        kind = os.path.splitext(path)[1].lstrip(".") or "png"
-        with atomic_write(path) as file:
-            figure.savefig(file, format=kind, dpi=120)
-    return figure
 
 
 def learning_curves(history: History, path: Path | None = None) -> Any:
@@ -66,7 +39,7 @@ def learning_curves(history: History, path: Path | None = None) -> Any:
     names = [name for name in columns if not name.startswith("val_")]
     if not names:
         raise ValueError("learning_curves: argument 'history': expected at least one epoch")
-    figure = _figure("learning_curves", 5.0 * len(names), 3.6)
+    figure = new_figure("learning_curves", 5.0 * len(names), 3.6)
     epochs = np.array(history.epochs) + 1
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         for label, key in (("training", name), ("validation", f"val_{name}")):
@@ -78,7 +51,7 @@ def learning_curves(history: History, path: Path | None = None) -> Any:
         axes.set_title(name)
         axes.grid(alpha=0.3)
         axes.legend()
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def _is_curve(values: Sequence[Any]) -> bool:
@@ -114,7 +87,7 @@ def confusion_matrix(matrix: ArrayLike, names: Sequence[str] = (), path: Path | 
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
         raise ValueError(f"confusion_matrix: argument 'matrix': expected a square matrix, got shape {counts.shape}")
     size = len(counts)
-    figure = _figure("confusion_matrix", 2.0 + 0.45 * size, 1.6 + 0.45 * size)
+    figure = new_figure("confusion_matrix", 2.0 + 0.45 * size, 1.6 + 0.45 * size)
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -126,7 +99,7 @@ def confusion_matrix(matrix: ArrayLike, names: Sequence[str] = (), path: Path | 
     for row, column in np.ndindex(*counts.shape):
         color = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, fontsize=8)
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def forecast(
@@ -170,7 +143,7 @@ def forecast(
         raise ValueError(f"forecast: argument 'prediction': {expected}, got {found.shape}")
     begin = len(right) - len(found) if start is None else start
     count = right.shape[1]
-    figure = _figure("forecast", 9.0, 0.6 + 2.2 * count)
+    figure = new_figure("forecast", 9.0, 0.6 + 2.2 * count)
     for i, axes in enumerate(np.atleast_1d(figure.subplots(count, 1, sharex=True))):
         axes.plot(np.arange(len(right)), right[:, i], label="measured")
         axes.plot(np.arange(begin, begin + len(found)), found[:, i], label="forecast")
@@ -178,98 +151,4 @@ def forecast(
         axes.grid(alpha=0.3)
     axes.set_xlabel("step")
     axes.legend()
-    return _finish(figure, path)
-
-
-def filters(weight: Any, path: Path | None = None, *, columns: int = 8) -> Any:
-    """Draw the filters of a convolution, each in shades of its own range.
-
-    Filters of three channels are drawn in colour, others as the mean over their channels.
-
-    Parameters
-    ----------
-    weight : Tensor or ndarray (O, R, S, C), or a Conv2d
-        The filters, or the layer that has them.
-    path : path-like, optional
-        Where to write the picture; its ending decides the format.
-    columns : int
-        Pictures side by side.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not there: ``pip install mlext[plot]``.
-    ValueError
-        If the weight has not four axes, or no filter.
-    """
-    array = _images("filters", "weight", getattr(weight, "weight", weight))
-    return _grid("filters", list(array), columns, path)
-
-
-def activations(model: Any, image: ArrayLike, path: Path | None = None, *, layer: str = "", columns: int = 8) -> Any:
-    """Draw what a layer makes of an image: a picture for each channel.
-
-    Parameters
-    ----------
-    model : Module
-        Run in evaluation mode.
-    image : array (H, W, C)
-        One input.
-    path : path-like, optional
-        Where to write the picture; its ending decides the format.
-    layer : str
-        Path of the layer whose output is drawn, such as "0" or "layer1.0"; by default that of the first convolution.
-    columns : int
-        Pictures side by side.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not there: ``pip install mlext[plot]``.
-    ValueError
-        If there is no such layer, or its output is no image.
-    """
-    layers = dict(model.named_modules())
-    known = [name for name, module in layers.items() if type(module).__name__ in ("Conv2d", "DepthwiseConv2d")]
-    name = layer or next(iter(known), "")
-    if name not in layers or not name:
-        raise ValueError(f"activations: argument 'layer': expected a path such as {known[:3]}, got {layer!r}")
-    seen: list[Any] = []
-    remove = layers[name].register_forward_hook(lambda module, inputs, out: seen.append(out.numpy()))
-    try:
-        with model.evaluating():
-            model(np.asarray(image)[None])
-    finally:
-        remove()
-    maps = _images("activations", "layer", seen[-1])[0]
-    return _grid("activations", [maps[:, :, i : i + 1] for i in range(maps.shape[2])], columns, path)
-
-
-def _images(op: str, name: str, value: Any) -> Any:
-    array = value.detach().numpy() if hasattr(value, "detach") else np.asarray(value)
-    if array.ndim != 4 or array.size == 0:
-        raise ValueError(f"{op}: argument '{name}': expected images or filters of four axes, got shape {array.shape}")
-    return array.astype(np.float64)
-
-
-def _grid(op: str, pictures: list[Any], columns: int, path: Path | None) -> Any:
-    if columns < 1:
-        raise ValueError(f"{op}: argument 'columns': expected a positive int, got {columns}")
-    columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
-    figure = _figure(op, 1.1 * columns, 1.1 * rows)
-    for i, picture in enumerate(pictures):
-        axes = figure.add_subplot(rows, columns, i + 1)
-        low, high = picture.min(), picture.max()
-        scaled = (picture - low) / (high - low) if high > low else np.zeros_like(picture)
-        axes.imshow(scaled if picture.shape[2] == 3 else scaled.mean(2), cmap="gray", vmin=0, vmax=1)
-        axes.set_axis_off()
-    return _finish(figure, path)
+    return finish(figure, path)
