@@ -274,9 +274,37 @@ MUTATIONS = [
     # Attention looks behind the end of a sequence.
     (
         "python/mlext/nn/attention.py",
-        'scores = F.where(F.expand_dims(within(lengths, keys.shape[1]), 1), scores, float("-inf"))',
+        'scores = F.where(F.expand_dims(known, 1), scores, float("-inf"))',
         "pass",
         "test_sequences.py",
+    ),
+    # A step with a cache is the first one, of its queries, of its positions and of its ring.
+    (
+        "python/mlext/nn/multihead.py",
+        'need_weights, options | {"align": "bottom_right"}',
+        "need_weights, options",
+        "test_attention_layers.py",
+    ),
+    ("python/mlext/nn/multihead.py", "offset = cache.length", "offset = 0", "test_attention_layers.py"),
+    ("python/mlext/nn/cache.py", "(self.length + steps - last) % window", "0", "test_attention_layers.py"),
+    ("python/mlext/nn/cache.py", "min(self.length, window - 1)", "0", "test_attention_layers.py"),
+    # Layers of a stack begin alike.
+    (
+        "python/mlext/nn/transformer_stack.py",
+        "_another(name, layer, source)",
+        "_another(name, layer, 0)",
+        "test_attention_layers.py",
+    ),
+    # The gate is not one.
+    ("python/mlext/nn/gated.py", "self.gate_proj(x) * self", "self.gate_proj(x) + self", "test_attention_layers.py"),
+    # A refused step stays in the cache.
+    ("python/mlext/nn/multihead.py", "cache.length = offset  # a", "pass  # a", "test_attention_layers.py"),
+    # What a query may not see counts in the sum.
+    (
+        "python/mlext/functional/attention_weights.py",
+        "softmax(where(visible, scores, -1e30))",
+        "softmax(scores)",
+        "test_ops.py",
     ),
     # Characters are not drawn by their probabilities.
     (

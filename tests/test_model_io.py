@@ -79,6 +79,16 @@ def test_every_layer_describes_itself(name, tmp_path):
         "TimeDistributed": (ml.nn.Linear(2, 2),),
         "Bidirectional": (ml.nn.GRU(3, 2, dropout=0.5), "sum"),
         "AdditiveAttention": (2, 3, 4),
+        "DotProductAttention": (2, 3, "general"),
+        "MultiHeadAttention": (8, 2),
+        "LearnedPosition": (5, 4),
+        "SinusoidalPosition": (4, 10),
+        "RotaryPosition": (4,),
+        "GatedMLP": (4, 6),
+        "TransformerEncoderLayer": (8, 2, 6, 0.0, "gelu", 1e-6, True, False),
+        "TransformerDecoderLayer": (8, 2, 6),
+        "TransformerEncoder": (ml.nn.TransformerEncoderLayer(8, 2, 6, bias=False), 2, ml.nn.LayerNorm(8)),
+        "TransformerDecoder": (ml.nn.TransformerDecoderLayer(8, 2, 6), 3),
         "SequenceClassifier": (5, 2, 3, 2),
         "CharacterModel": ("some text\n\u20ac", 3, 4),
         "Forecaster": (2, 3, 4),
@@ -106,6 +116,23 @@ def test_layers_without_bias_come_back_without(tmp_path):
     ml.save(model, path)
     assert set(ml.load(path).state_dict()) == set(model.state_dict())
     assert ml.nn.Bidirectional(ml.nn.GRU(3, 2, bias=False)).reverse.bias_ih_l0 is None
+
+
+def test_options_of_attention_come_back(tmp_path):
+    llama = {"factor": 8, "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 8192}
+    path, rotary = tmp_path / "m.safetensors", ml.nn.RotaryPosition(2, interleaved=True, scaling=llama)
+    x = np.random.default_rng(0).normal(size=(2, 5, 8)).astype("f")
+    for options in (
+        {"num_kv_heads": 2, "bias": False, "rotary": rotary, "window": (2, None)},
+        {"key_size": 8, "value_size": 8, "soft_cap": 0.5, "alibi": True, "dropout": 0.5},
+    ):
+        first = ml.nn.MultiHeadAttention(8, 4, **options)
+        model = ml.nn.Sequential(first, ml.nn.MultiHeadAttention(8, 4, **options))
+        ml.save(model, path)
+        copy = ml.load(path)
+        assert repr(copy) == repr(model)
+        assert copy[0].rotary is copy[1].rotary
+        assert copy.predict(x).tobytes() == model.predict(x).tobytes()
 
 
 def test_generators_of_layers_inside_are_the_default_again(tmp_path):

@@ -87,6 +87,32 @@ LAYERS = [
     ),
     ("LastStep", lambda dtype: nn.LastStep(), [(2, 5, 3)]),
     ("TimeDistributed", lambda dtype: nn.TimeDistributed(nn.Linear(3, 2, dtype=dtype, rng=1)), [(2, 5, 3)]),
+    (
+        "MultiHeadAttention",
+        lambda dtype: nn.MultiHeadAttention(6, 3, rotary=nn.RotaryPosition(2), alibi=True, dtype=dtype, rng=1),
+        [(2, 5, 6)],
+    ),
+    (
+        "MultiHeadAttention, of keys and values",
+        lambda dtype: nn.MultiHeadAttention(6, 2, num_kv_heads=1, key_size=4, value_size=5, dtype=dtype, rng=1),
+        [(2, 5, 6), (2, 3, 4), (2, 3, 5)],
+    ),
+    ("SinusoidalPosition", lambda dtype: nn.SinusoidalPosition(5), [(2, 4, 5)]),
+    ("LearnedPosition", lambda dtype: nn.LearnedPosition(7, 5, dtype=dtype, rng=1), [(2, 4, 5)]),
+    ("RotaryPosition", lambda dtype: nn.RotaryPosition(6, interleaved=True), [(2, 4, 3, 6)]),
+    ("GatedMLP", lambda dtype: nn.GatedMLP(5, 7, bias=True, dtype=dtype, rng=1), [(2, 4, 5)]),
+    (
+        "TransformerEncoderLayer",
+        lambda dtype: nn.TransformerEncoderLayer(6, 2, 8, 0.0, "gelu", norm_first=True, dtype=dtype, rng=1),
+        [(2, 4, 6)],
+    ),
+    (
+        "TransformerDecoder",
+        lambda dtype: nn.TransformerDecoder(
+            nn.TransformerDecoderLayer(6, 2, 8, 0.0, "silu", dtype=dtype, rng=1), 2, nn.RMSNorm(6, dtype=dtype)
+        ),
+        [(2, 4, 6), (2, 3, 6)],
+    ),
     ("Skip", lambda dtype: nn.Skip(nn.Linear(5, 3, dtype=dtype, rng=1)), [(4, 5)]),
     ("Residual", lambda dtype: nn.Residual(nn.Linear(5, 5, dtype=dtype, rng=1)), [(4, 5)]),
     (

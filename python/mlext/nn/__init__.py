@@ -24,14 +24,17 @@ from mlext.nn.activation import (
     Softsign,
     Tanh,
 )
-from mlext.nn.attention import AdditiveAttention
+from mlext.nn.attention import AdditiveAttention, DotProductAttention
 from mlext.nn.basic import Dropout, Dropout2d, Flatten, Identity, Lambda, Upsample
+from mlext.nn.cache import KeyValueCache
 from mlext.nn.container import ModuleDict, ModuleList, Sequential
 from mlext.nn.conv import Conv1d, Conv2d, ConvTranspose2d
 from mlext.nn.embedding import Embedding
+from mlext.nn.gated import GatedMLP
 from mlext.nn.layer_norm import LayerNorm, RMSNorm
 from mlext.nn.linear import Bilinear, Linear
 from mlext.nn.module import Module
+from mlext.nn.multihead import MultiHeadAttention
 from mlext.nn.normalization import BatchNorm, GroupNorm, InstanceNorm
 from mlext.nn.pooling import (
     AdaptiveAvgPool2d,
@@ -43,12 +46,15 @@ from mlext.nn.pooling import (
     MaxPool1d,
     MaxPool2d,
 )
+from mlext.nn.position import LearnedPosition, RotaryPosition, SinusoidalPosition
 from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
 from mlext.nn.recurrent import GRU, LSTM, RNN
 from mlext.nn.recurrent_cell import GRUCell, LSTMCell, RNNCell
 from mlext.nn.residual import Residual, Skip
 from mlext.nn.separable import DepthwiseConv2d, SeparableConv2d
 from mlext.nn.sequence import Bidirectional, LastStep, TimeDistributed
+from mlext.nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
+from mlext.nn.transformer_stack import TransformerDecoder, TransformerEncoder
 from mlext.tensor import Parameter
 
 __all__ = [
@@ -66,6 +72,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "DepthwiseConv2d",
+    "DotProductAttention",
     "Dropout",
     "Dropout2d",
     "ELU",
@@ -74,6 +81,7 @@ __all__ = [
     "GELU",
     "GRU",
     "GRUCell",
+    "GatedMLP",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",
     "GroupNorm",
@@ -82,12 +90,14 @@ __all__ = [
     "Hardtanh",
     "Identity",
     "InstanceNorm",
+    "KeyValueCache",
     "LSTM",
     "LSTMCell",
     "Lambda",
     "LastStep",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedPosition",
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
@@ -97,6 +107,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiHeadAttention",
     "PReLU",
     "Parameter",
     "QuantizedLinear",
@@ -106,11 +117,13 @@ __all__ = [
     "ReLU",
     "ReLU6",
     "Residual",
+    "RotaryPosition",
     "SELU",
     "SeparableConv2d",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPosition",
     "Skip",
     "Softmax",
     "Softplus",
@@ -118,6 +131,10 @@ __all__ = [
     "Softsign",
     "Tanh",
     "TimeDistributed",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Upsample",
     "WeightOnlyLinear",
 ]

@@ -75,19 +75,105 @@ class AdditiveAttention(Module):
 
     def forward(self, query: Any, keys: Any, lengths: Any = None) -> tuple[Any, Any]:
         """Return contexts and weights."""
-        check_rank("AdditiveAttention", "query", query, "(N, S, Q)")
-        check_rank("AdditiveAttention", "keys", keys, "(N, T, K)")
-        n, steps, _ = query.shape
-        if len(keys) != n:
-            raise ValueError(f"AdditiveAttention: argument 'keys': expected {n} sequences, as query, got {len(keys)}")
+        _check_pair("AdditiveAttention", query, keys)
         both = F.expand_dims(self.query(query), 2) + F.expand_dims(self.key(keys), 1)
         scores = F.squeeze(self.score(F.tanh(both)), 3)
-        if lengths is not None:
-            lengths = checked_lengths("AdditiveAttention", lengths, keys)
-            scores = F.where(F.expand_dims(within(lengths, keys.shape[1]), 1), scores, float("-inf"))
-        weights = F.softmax(scores)
-        return F.matmul(weights, keys), weights
+        return _means("AdditiveAttention", scores, keys, lengths)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
         return f"{self.query_size}, {self.key_size}, {self.hidden_size}"
+
+
+class DotProductAttention(Module):
+    """Means of keys, weighted by products of query and key.
+
+        score = q^T k ("dot") or q^T W k ("general"), weights = softmax(score) over the keys
+
+    The scores are not scaled, and there is one head: :class:`MultiHeadAttention` has more, and never keeps the weights.
+
+    Parameters
+    ----------
+    query_size, key_size : int
+        Features of a query and of a key; for "dot" the same.
+    score : {"dot", "general"}
+        Whether there is a weight between them.
+    dtype : dtype
+        Of the weight.
+    rng : Generator or int, optional
+        Source of the initial values.
+
+    Shapes
+    ------
+    query : (N, S, Q)
+    keys : (N, T, K)
+    lengths : (N), keys of each sequence, optional; what comes behind has weight 0
+    key.weight : (Q, K), for "general"
+    output : contexts (N, S, K) and weights (N, S, T)
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a length is not from 1 to T, or the score is unknown.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> attention = ml.nn.DotProductAttention(3, 4, "general", rng=0)
+    >>> context, weights = attention(ml.ones(2, 5, 3), ml.ones(2, 7, 4), [7, 2])
+    >>> context.shape, weights.shape, weights[1, 0].tolist()
+    ((2, 5, 4), (2, 5, 7), [0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
+
+    References
+    ----------
+    Luong, Pham and Manning 2015, "Effective approaches to attention-based neural machine translation".
+    """
+
+    def __init__(
+        self,
+        query_size: int,
+        key_size: int,
+        score: str = "dot",
+        *,
+        dtype: dtypes.DTypeLike = dtypes.float32,
+        rng: Rng = None,
+    ) -> None:
+        name = type(self).__name__
+        self.query_size = positive_int(name, "query_size", query_size)
+        self.key_size = positive_int(name, "key_size", key_size)
+        if score not in SCORES:
+            raise ValueError(f"{name}: argument 'score': expected one of {', '.join(SCORES)}, got {score!r}")
+        if score == "dot" and query_size != key_size:
+            expected = f"{query_size}, as query_size, for score='dot'"
+            raise ValueError(f"{name}: argument 'key_size': expected {expected}, got {key_size}")
+        self.score = score
+        self.key = Linear(key_size, query_size, bias=False, dtype=dtype, rng=rng) if score == "general" else None
+
+    def forward(self, query: Any, keys: Any, lengths: Any = None) -> tuple[Any, Any]:
+        """Return contexts and weights."""
+        _check_pair("DotProductAttention", query, keys)
+        seen = keys if self.key is None else self.key(keys)
+        return _means("DotProductAttention", F.matmul(query, F.transpose(seen)), keys, lengths)
+
+    def extra_repr(self) -> str:
+        """Show the sizes and the score."""
+        return f"{self.query_size}, {self.key_size}, score={self.score!r}"
+
+
+SCORES = ("dot", "general")
+
+
+def _check_pair(name: str, query: Any, keys: Any) -> None:
+    check_rank(name, "query", query, "(N, S, Q)")
+    check_rank(name, "keys", keys, "(N, T, K)")
+    if len(keys) != len(query):
+        raise ValueError(f"{name}: argument 'keys': expected {len(query)} sequences, as query, got {len(keys)}")
+
+
+def _means(name: str, scores: Any, keys: Any, lengths: Any) -> tuple[Any, Any]:
+    """Return the means of the keys and their weights, from scores (N, S, T)."""
+    if lengths is not None:
+        known = within(checked_lengths(name, lengths, keys), keys.shape[1])
+        scores = F.where(F.expand_dims(known, 1), scores, float("-inf"))
+    weights = F.softmax(scores)
+    return F.matmul(weights, keys), weights
