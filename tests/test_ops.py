@@ -222,3 +222,11 @@ def test_half_casts_round_to_nearest_even():
     with np.errstate(over="ignore"):
         expected = x.astype(np.float16)
     assert np.array_equal(ml.functional.astype(x, "float16"), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+def test_where_takes_a_number_in_every_dtype(dtype: str) -> None:
+    got = F.where(np.array([True, False, False]), ml.tensor([1.0, 2.0, 3.0], dtype=dtype), -2.5)
+    assert got.dtype == ml.tensor(1.0, dtype=dtype).dtype
+    assert got.tolist() == [1.0, -2.5, -2.5]
+    assert F.where(np.array([False]), ml.tensor([1.0], dtype=dtype), float("-inf")).tolist() == [float("-inf")]
