@@ -74,7 +74,7 @@ MLEXT_INLINE Vec<T> exp(Vec<T> x) {
   // Beyond the bounds the result is 0 or infinity anyway. x is the second operand, and the
   // comparison is the other way round, so that NaN passes.
   const auto [t, n, r] = reduce_exp(min(Vec<T>(D::kMax), x));
-  return scale(!(x < Vec<T>(D::kMin)), exp_polynomial(r), n);
+  return scale(not_less(x, Vec<T>(D::kMin)), exp_polynomial(r), n);
 }
 
 template <class T>
@@ -83,7 +83,7 @@ MLEXT_INLINE Vec<T> exp2(Vec<T> x) {
   x = min(Vec<T>(D::kMax2), x);
   const Vec<T> n = (x + Vec<T>(Vec<T>::kMagic)) - Vec<T>(Vec<T>::kMagic);
   const Vec<T> r = x - n;
-  return scale(!(x < Vec<T>(D::kMin2)), fma(polynomial(r, D::kExp2), r, Vec<T>(T(1))), n);
+  return scale(not_less(x, Vec<T>(D::kMin2)), fma(polynomial(r, D::kExp2), r, Vec<T>(T(1))), n);
 }
 
 // e^x - 1 = 2^n (e^r - 1) + (2^n - 1). The reduction keeps the rounding error of r, which would
@@ -142,7 +142,7 @@ MLEXT_INLINE Vec<T> sigmoid(Vec<T> x) {
   const Vec<T> one(T(1));
   const Vec<T> a = -abs(x);
   const auto [t, n, r] = reduce_exp(a);
-  const Vec<T> z = scale(!(a < Vec<T>(ExpData<T>::kMin)), exp_polynomial(r), n);
+  const Vec<T> z = scale(not_less(a, Vec<T>(ExpData<T>::kMin)), exp_polynomial(r), n);
   const Vec<T> limit = select(x < Vec<T>::zero(), z, one);
   return fma(-limit, z * reciprocal(one + z), limit);
 }

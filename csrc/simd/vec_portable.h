@@ -250,6 +250,7 @@ struct Portable {
 
   // ---- comparisons, masks
   static MLEXT_INLINE MNative lt(Native a, Native b) { return a < b; }
+  static MLEXT_INLINE MNative nlt(Native a, Native b) { return ~(a < b); }
   static MLEXT_INLINE MNative le(Native a, Native b) { return a <= b; }
   static MLEXT_INLINE MNative eq(Native a, Native b) { return a == b; }
   static MLEXT_INLINE MNative ne(Native a, Native b) { return a != b; }

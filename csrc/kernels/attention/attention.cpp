@@ -15,31 +15,41 @@ MLEXT_DISPATCH(RandomKernels, random_kernels)
 namespace attention_detail {
 namespace {
 
-// Keys of a block: its panels, a tile of scores and the sums that it adds to stay in L2.
-constexpr index kBlockKeys = 192, kFewRowsKeys = 512;
-// Rows of a task, which share packed keys and values: packing takes 3 per cent of their products. And of a tile.
-constexpr index kTaskRows = 512, kLeastTaskRows = 64, kTileRows = 56;
+// Keys of a block, fewer if heads are wide: its panels, a tile of scores and the sums that it adds to stay in L2.
+constexpr index kBlockKeys = 384, kBlockSize = 384 * 128;
+// Rows of a task, which share packed keys and values: packing takes 2 per cent of their products. And of a tile.
+constexpr index kTaskRows = 1024, kTaskSize = 1024 * 64, kLeastTaskRows = 64, kTileRows = 56;
+// Scores of a block of few rows, which stay in L1 or near it; and keys that are read side by side.
+constexpr index kFewScores = 8192, kDotKeys = 4, kWeighKeys = 8;
 // Tasks that all threads have enough of; with fewer, rows or keys are split further. Shapes alone decide.
-constexpr index kTasks = 16, kLeastPartKeys = 512;
+constexpr index kTasks = 16, kLeastPartKeys = 256;
 
-// How rows and keys of a problem fall into tasks.
+// How rows and keys of a problem fall into tasks. A task of few rows takes those of all heads, so that it reads keys and values of
+// a step as they lie, one head after the other: a CPU asks for what follows by itself, but not for pieces far apart.
 struct Plan {
-  index task_rows, parts;
+  bool few;
+  index teams, task_rows, parts;  // teams: heads that share keys, or all
 
-  explicit Plan(const Problem& p) {
-    const index rows = p.heads_each() * p.queries, units = std::max<index>(p.sequences * p.groups, 1),
+  explicit Plan(const Problem& p) : few(p.heads_each() * p.queries <= kFewRows), teams(few ? 1 : p.groups) {
+    const index rows = p.heads / teams * p.queries, units = std::max<index>(p.sequences * teams, 1),
                 wanted = ceil_div(kTasks, units);
-    task_rows = std::clamp(ceil_div(rows, wanted), std::min(kLeastTaskRows, rows), kTaskRows);
+    const index most = std::clamp(kTaskSize / std::max<index>(p.v_width, 1), kLeastTaskRows, kTaskRows);
+    task_rows = few ? rows : std::clamp(ceil_div(rows, wanted), std::min(kLeastTaskRows, rows), most);
     const index tasks = units * ceil_div(rows, task_rows);
     parts = tasks < kTasks ? std::clamp<index>(p.keys / kLeastPartKeys, 1, ceil_div(kTasks, tasks)) : 1;
   }
   Split rows(const Problem& p, const Segment& segment) const {
-    return Split::of(p.heads_each() * segment.queries, task_rows);
+    return Split::of(p.heads / teams * segment.queries, task_rows);
   }
   // Keys of a part.
   Span keys(const Problem& p, index part) const {
     const index each = ceil_div(ceil_div(p.keys, parts), kAlignedKeys) * kAlignedKeys;
     return {part * each, part + 1 == parts ? kUnbounded : (part + 1) * each};
+  }
+  // Of a block.
+  index block_keys(const Problem& p, index rows) const {
+    const index most = few ? kFewScores / rows : kBlockSize / std::max(p.width, p.v_width);
+    return std::clamp(most / kAlignedKeys * kAlignedKeys, 2 * kAlignedKeys, kBlockKeys);
   }
 };
 
@@ -67,7 +77,7 @@ class Forward {
       : gemm_(gemm), kernels_(kernels), p_(problem), dropping_(dropping), plan_(problem) {}
 
   void run() const {
-    const Tasks tasks(p_, [&](const Segment& s) { return s.queries == 0 ? 0 : p_.groups * plan_.rows(p_, s).count; });
+    const Tasks tasks(p_, [&](const Segment& s) { return s.queries == 0 ? 0 : plan_.teams * plan_.rows(p_, s).count; });
     const index count = tasks.count() * plan_.parts;
     T* shared = plan_.parts > 1 ? scratch<T>(kSlotParts, count * room()) : nullptr;
     const auto each = [&](index n, auto body) {
@@ -77,10 +87,10 @@ class Forward {
     };
     each(count, [&](index i) {
       const index unit = gemm_detail::divide(i, plan_.parts), part = i - unit * plan_.parts;
-      with_rows(tasks, unit, [&](const Segment& segment, index group, const Rows& rows) {
+      with_rows(tasks, unit, [&](const Segment& segment, index team, const Rows& rows) {
         const Sums<T> sums = sums_of(rows, shared != nullptr ? shared + i * room() : scratch<T>(kSlotSums, room()));
         sums.clear();
-        attend(segment, group, rows, plan_.keys(p_, part), sums);
+        attend(segment, team, rows, plan_.keys(p_, part), sums);
         if (shared == nullptr) finish(rows, sums);
       });
     });
@@ -101,28 +111,26 @@ class Forward {
   void with_rows(const Tasks& tasks, index unit, Body body) const {
     const Segment segment = p_.segment(tasks.sequence(unit));
     const Split split = plan_.rows(p_, segment);
-    const index group = gemm_detail::divide(unit, split.count), at = unit - group * split.count,
-                first = split.begin(at);
-    body(segment, group, Rows(p_, segment, group, {first, first + split.size(at)}));
+    const index team = gemm_detail::divide(unit, split.count), at = unit - team * split.count, first = split.begin(at);
+    body(segment, team, Rows(p_, segment, team * (p_.heads / plan_.teams), {first, first + split.size(at)}));
   }
 
-  void attend(const Segment& segment, index group, const Rows& rows, Span part, const Sums<T>& sums) const {
-    const bool few = rows.count() <= kFewRows;
-    const index row = rounded(gemm_, p_.width), most = few ? kFewRowsKeys : kBlockKeys;
+  void attend(const Segment& segment, index team, const Rows& rows, Span part, const Sums<T>& sums) const {
+    const index row = rounded(gemm_, p_.width), most = plan_.block_keys(p_, rows.count());
     const Span all = rows.seen_by({0, rows.count()}, {0, segment.keys});
     const index end = std::min(all.last, part.last);
     T* q = scratch<T>(kSlotRows, rows.count() * row);
     rows.pack(gemm_, p_.q, {0, rows.count()}, p_.width, q, row);
     const auto at = [&](const Operand& from, index key) {
-      return gemm_detail::at(from.data, p_.dtype, from.at(segment.batch, segment.k_first + key, group));
+      return gemm_detail::at(from.data, p_.dtype, from.at(segment.batch, segment.k_first + key, team));
     };
     Scores<T> scores(kernels_, p_, segment, rows);
     for (index j = std::max(all.first / kAlignedKeys * kAlignedKeys, part.first); j < end; j += most) {
       const Span block{j, std::min(j + most, end)};
-      if (few) {
-        attend_few(scores, rows, block, at(p_.k, j), at(p_.v, j), {q, row, rows.count(), nullptr, 0, false}, sums);
+      if (plan_.few) {
+        attend_few(scores, rows, segment.queries, block, at(p_.k, j), at(p_.v, j), q, row, sums);
       } else {
-        attend_block(scores, rows, block, at(p_.k, j), at(p_.v, j), {q, row, rows.count(), nullptr, 0, false}, sums);
+        attend_block(scores, rows, block, at(p_.k, j), at(p_.v, j), q, row, sums);
       }
     }
   }
@@ -138,57 +146,77 @@ class Forward {
     }
   }
 
-  void attend_block(Scores<T>& scores, const Rows& rows, Span block, const void* k, const void* v, Product<T> product,
-                    const Sums<T>& sums) const {
+  void attend_block(Scores<T>& scores, const Rows& rows, Span block, const void* k, const void* v, const T* q,
+                    index q_row, const Sums<T>& sums) const {
     const index keys = block.size(), row = rounded(gemm_, keys);
     const Panels<T> of_k(gemm_, p_.width, keys, gemm_.stream_vectors, scratch<T>(kSlotKeys, p_.width * row)),
         of_v(gemm_, keys, p_.v_width, 2, scratch<T>(kSlotValues, keys * sums.o_row));
     of_k.pack(p_.dtype, k, 1, p_.k.step);
     of_v.pack(p_.dtype, v, p_.v.step, 1);
     T* tile = scratch<T>(kSlotScores, kTileRows * row);
-    const T* q = product.a;
     const Split split = Split::of(rows.count(), kTileRows);
     for (index i = 0; i < split.count; ++i) {
       const Span some{split.begin(i), split.begin(i) + split.size(i)};
       if (!scores.lay_out(some, block, tile, row)) continue;
-      Product<T>{q + some.first * product.a_row, product.a_row, some.size(), tile, row, false}.run(
-          of_k, {{0, p_.width}, scores.columns()});
+      // Where rows see different keys, as many at a time as a tile is high, each with the keys that they see.
+      scores.each_slice(gemm_.max_rows[of_k.panels.size(0) - 1], [&](Span slice, Span keys) {
+        Product<T>{q + (some.first + slice.first) * q_row, q_row, slice.size(), tile + slice.first * row, row, false}
+            .run(of_k, {{0, p_.width}, keys});
+      });
       soften(scores, rows, some, block.first, sums);
-      Product<T>{tile + scores.tile.begin, row, some.size(), sums.o(some.first), sums.o_row, true}.run(
-          of_v, {scores.columns(), {0, p_.v_width}});
+      scores.each_slice(gemm_.max_rows[of_v.panels.size(0) - 1], [&](Span slice, Span keys) {
+        Product<T>{tile + slice.first * row + keys.first, row,        slice.size(),
+                   sums.o(some.first + slice.first),      sums.o_row, true}
+            .run(of_v, {keys, {0, p_.v_width}});
+      });
     }
   }
 
-  // Few rows: keys and values are read once, where they are.
-  void attend_few(Scores<T>& scores, const Rows& rows, Span block, const void* k, const void* v, Product<T> product,
-                  const Sums<T>& sums) const {
-    const index row = rounded(gemm_, block.size());
-    T* tile = scratch<T>(kSlotScores, kFewRows * row);
-    const Span all{0, rows.count()};
-    if (!scores.lay_out(all, block, tile, row)) return;
+  // Few rows of each head: keys and values are read once, as they lie.
+  void attend_few(Scores<T>& scores, const Rows& rows, index queries, Span block, const void* k, const void* v,
+                  const T* q, index q_row, const Sums<T>& sums) const {
+    const index row = rounded(gemm_, block.size()), each = p_.heads_each() * queries;
+    T* tile = scratch<T>(kSlotScores, rows.count() * row);
+    // f(group, first key, keys): some keys of all groups before the next ones.
+    const auto walk = [&](index step, auto f) {
+      for (index j = 0; j < block.size(); j += step) {
+        for (index group = 0; group < p_.groups; ++group) f(group, j, std::min(step, block.size() - j));
+      }
+    };
     TileArgs<T> dot{};
-    const Span columns = scores.columns();
-    dot.rows = rows.count(), dot.cols = columns.size(), dot.k = p_.width;
-    dot.a = product.a, dot.a_row = product.a_row, dot.a_col = 1;
-    dot.b = static_cast<const T*>(gemm_detail::at(k, p_.dtype, columns.first * p_.k.step));
-    dot.b_row = 1, dot.b_col = p_.k.step;
-    dot.out = tile + columns.first, dot.out_row = row;
-    dot.alpha = 1, dot.runs = 1;
-    gemm_.dot(p_.dtype, dot);
-    soften(scores, rows, all, block.first, sums);
-    kernels_.weigh({rows.count(), columns.size(), p_.v_width, tile + columns.first, row,
-                    gemm_detail::at(v, p_.dtype, columns.first * p_.v.step), p_.v.step, p_.dtype, sums.o(0),
-                    sums.o_row});
+    dot.rows = each, dot.k = p_.width, dot.a_row = q_row, dot.a_col = 1;
+    dot.b_row = 1, dot.b_col = p_.k.step, dot.out_row = row, dot.alpha = 1, dot.runs = 1;
+    walk(kDotKeys, [&](index group, index j, index keys) {
+      dot.cols = keys;
+      dot.a = q + group * each * q_row;
+      dot.b = static_cast<const T*>(gemm_detail::at(k, p_.dtype, group * p_.k.head + j * p_.k.step));
+      dot.out = tile + group * each * row + j;
+      gemm_.dot(p_.dtype, dot);
+    });
+    for (index r = 0; r < rows.count(); r += Scores<T>::kRows) {
+      const Span some{r, std::min(r + Scores<T>::kRows, rows.count())};
+      if (scores.lay_out(some, block, tile + r * row, row)) {
+        soften(scores, rows, some, block.first, sums);
+        scores.clear_outside(block);
+      } else {
+        std::fill_n(tile + r * row, some.size() * row, T(0));
+      }
+    }
+    walk(kWeighKeys, [&](index group, index j, index keys) {
+      const index r = group * each;
+      kernels_.weigh({each, keys, p_.v_width, tile + r * row + j, row,
+                      gemm_detail::at(v, p_.dtype, group * p_.v.head + j * p_.v.step), p_.v.step, p_.dtype, sums.o(r),
+                      sums.o_row});
+    });
   }
 
   void finish(const Rows& rows, const Sums<T>& sums) const {
-    for (index r = 0; r < rows.count(); ++r) {
-      const Rows::Place at = rows.place(r);
+    rows.each_run({0, rows.count()}, [&](index r, index some, Rows::Place at) {
       T* stats = static_cast<T*>(p_.stats);
-      kernels_.join({plan_.parts, p_.v_width, static_cast<T>(p_.factor()), sums.largest(r), sums.sum(r), sums.o(r),
-                     room(), p_.dtype, rows.address(p_.out, at),
+      kernels_.join({some, plan_.parts, p_.v_width, static_cast<T>(p_.factor()), sums.largest(r), sums.sum(r),
+                     sums.o(r), room(), sums.o_row, p_.dtype, rows.address(p_.out, at), p_.out.step,
                      stats != nullptr ? stats + 2 * rows.number(at) : nullptr});
-    }
+    });
   }
 
   const GemmTypeKernels<T>& gemm_;

@@ -76,15 +76,16 @@ struct WeighArgs {
   index out_row;
 };
 
-// What parts of the keys left of a row becomes its result: o divided by the sum of exponentials. stats may be null.
+// What parts of the keys left of some rows becomes their result: o divided by the sum of exponentials. stats may be null.
 template <class T>
 struct JoinArgs {
-  index parts, cols;
+  index rows, parts, cols;
   T factor;
   const T *largest, *sum, *o;  // of the first part; of the others `step` elements further on
-  index step;
+  index step, o_row;
   DType dtype;
   void* out;
+  index out_row;
   T* stats;
 };
 

@@ -17,7 +17,7 @@ MLEXT_INLINE Vec<T> exp2_below(Vec<T> x, Vec<T> factor) {
   using D = ExpData<T>;
   using V = Vec<T>;
   const V n = fma(x, factor, V(V::kMagic)) - V(V::kMagic), r = fma(x, factor, -n);
-  return scale(!(n < V(D::kMin2)), fma(polynomial(r, D::kExp2), r, V(T(1))), n);
+  return scale(not_less(n, V(D::kMin2)), fma(polynomial(r, D::kExp2), r, V(T(1))), n);
 }
 template <class T>
 MLEXT_INLINE T exp2_of(T x, T factor) {
@@ -164,35 +164,34 @@ void gradient(const ScoreGradientArgs<T>& args) {
 
 // ---- results ------------------------------------------------------------------------------------------------------
 
-template <class T>
-void join(const JoinArgs<T>& args) {
+template <class T, class S>
+void join_rows(const JoinArgs<T>& args) {
   using V = Vec<T>;
-  T largest = -kInfinity<T>;
-  for (index i = 0; i < args.parts; ++i) {
-    const T of_part = args.largest[i * args.step];
-    largest = of_part > largest ? of_part : largest;
-  }
-  // Nothing seen: 0 times what was never added up.
-  const T base = largest == -kInfinity<T> ? T(0) : largest;
-  T sum = 0;
-  for (index i = 0; i < args.parts; ++i)
-    sum += exp2_of(args.largest[i * args.step] - base, args.factor) * reduce_add(V::load(args.sum + i * args.step));
-  const T inverse = sum == 0 ? T(0) : 1 / sum;
-  if (args.stats != nullptr) args.stats[0] = base, args.stats[1] = inverse;
-  with_storage<T>(args.dtype, [&](auto s) {
-    auto* out = static_cast<decltype(s)*>(args.out);
-    if (args.parts == 1) {
-      each<V>(args.cols, [&](index c, auto part) { put(out + c, get<V>(args.o + c, part) * V(inverse), part); });
-      return;
-    }
+  for (index r = 0; r < args.rows; ++r) {
+    const T *of_largest = args.largest + r, *of_sum = args.sum + r * V::N, *o = args.o + r * args.o_row;
+    T largest = of_largest[0];
+    for (index i = 1; i < args.parts; ++i)
+      largest = of_largest[i * args.step] > largest ? of_largest[i * args.step] : largest;
+    // Nothing seen: 0 times what was never added up.
+    const T base = largest == -kInfinity<T> ? T(0) : largest;
+    const auto weight = [&](index i) { return exp2_of(of_largest[i * args.step] - base, args.factor); };
+    T sum = reduce_add(V::load(of_sum));
+    if (args.parts > 1) sum *= weight(0);
+    for (index i = 1; i < args.parts; ++i) sum += weight(i) * reduce_add(V::load(of_sum + i * args.step));
+    const T inverse = sum == 0 ? T(0) : 1 / sum;
+    if (args.stats != nullptr) args.stats[2 * r] = base, args.stats[2 * r + 1] = inverse;
+    S* out = static_cast<S*>(args.out) + r * args.out_row;
     each<V>(args.cols, [&](index c, auto part) {
-      V total = V::zero();
-      for (index i = 0; i < args.parts; ++i)
-        total = fma(V(exp2_of(args.largest[i * args.step] - base, args.factor)),
-                    get<V>(args.o + i * args.step + c, part), total);
+      V total = get<V>(o + c, part);
+      if (args.parts > 1) total = total * V(weight(0));
+      for (index i = 1; i < args.parts; ++i) total = fma(V(weight(i)), get<V>(o + i * args.step + c, part), total);
       put(out + c, total * V(inverse), part);
     });
-  });
+  }
+}
+template <class T>
+void join(const JoinArgs<T>& args) {
+  with_storage<T>(args.dtype, [&](auto s) { join_rows<T, decltype(s)>(args); });
 }
 
 template <class T>

@@ -113,7 +113,7 @@ class Backward {
 
   // Every so many blocks of keys, past all queries of the heads that share them.
   void pass(const Segment& segment, index group, index part) const {
-    const Rows rows(p_, segment, group, {0, p_.heads_each() * segment.queries});
+    const Rows rows(p_, segment, group * p_.heads_each(), {0, p_.heads_each() * segment.queries});
     const Workspace w = workspace();
     for (index r = 0; r < rows.count(); ++r) std::fill_n(to_q(segment, rows.place(r), part), p_.width, T(0));
     for (index j = part * kBlockKeys; j < segment.keys; j += d_.parts * kBlockKeys) {

@@ -88,22 +88,24 @@ struct Product {
   void run(const Panels<T>& b) const { run(b, {{0, b.k}, {0, b.n}}); }
 };
 
-// Queries of the heads that share keys, one head after the other: row r is query r % queries. And what they see.
+// Queries of some heads, one head after the other: row r is query r % queries. And what they see.
 class Rows {
  public:
   struct Place {
     index head, query;
   };
-  Rows(const Problem& problem, const Segment& segment, index group, Span rows)
-      : problem_(problem), segment_(segment), group_(group), rows_(rows) {
+  Rows(const Problem& problem, const Segment& segment, index first_head, Span rows)
+      : problem_(problem), segment_(segment), first_head_(first_head), rows_(rows) {
     spans_ = scratch<Span>(kSlotSpans, rows.size());
-    for (index r = 0; r < rows.size(); ++r) spans_[r] = problem.seen(segment, place(r).query);
+    each_run({0, rows.size()}, [&](index r, index some, Place at) {
+      for (index i = 0; i < some; ++i) spans_[r + i] = problem.seen(segment, at.query + i);
+    });
   }
 
   index count() const { return rows_.size(); }
   Place place(index r) const {
     const index head = gemm_detail::divide(rows_.first + r, segment_.queries);
-    return {group_ * problem_.heads_each() + head, rows_.first + r - head * segment_.queries};
+    return {first_head_ + head, rows_.first + r - head * segment_.queries};
   }
   // What row r sees of keys from `block.first` on, counted from there.
   Span seen(index r, Span block) const {
@@ -119,15 +121,22 @@ class Rows {
     }
     return all.first < all.last ? all : Span{0, 0};
   }
-  // Copies rows of an operand that lies as q does.
-  template <class T>
-  void pack(const GemmTypeKernels<T>& gemm, const Operand& from, Span rows, index width, T* to, index to_row) const {
+  // f(first, count, place of the first) for rows that are neighbours in one head.
+  template <class F>
+  void each_run(Span rows, F f) const {
     for (index r = rows.first; r < rows.last;) {
       const Place at = place(r);
       const index some = std::min(rows.last - r, segment_.queries - at.query);
-      gemm.pack_a(problem_.dtype, address(from, at), from.step, 1, some, width, to + (r - rows.first) * to_row, to_row);
+      f(r, some, at);
       r += some;
     }
+  }
+  // Copies rows of an operand that lies as q does.
+  template <class T>
+  void pack(const GemmTypeKernels<T>& gemm, const Operand& from, Span rows, index width, T* to, index to_row) const {
+    each_run(rows, [&](index r, index some, Place at) {
+      gemm.pack_a(problem_.dtype, address(from, at), from.step, 1, some, width, to + (r - rows.first) * to_row, to_row);
+    });
   }
   void* address(const Operand& operand, Place at) const {
     return gemm_detail::at(operand.data, problem_.dtype,
@@ -141,7 +150,7 @@ class Rows {
  private:
   const Problem& problem_;
   const Segment& segment_;
-  index group_;
+  index first_head_;
   Span rows_;
   Span* spans_;
 };
@@ -163,8 +172,10 @@ class Scores {
     at_ = rows;
     block_ = block;
     tile = {rows.size(), all.first, all.last, row, memory, first_, last_};
+    same_ = true;
     for (index r = 0; r < rows.size(); ++r) {
       const Span one = rows_.seen(rows.first + r, block);
+      same_ = same_ && one.first == all.first && one.last == all.last;
       // None: an empty range within the tile.
       first_[r] = one.size() > 0 ? one.first : all.first;
       last_[r] = one.size() > 0 ? one.last : all.first;
@@ -172,6 +183,26 @@ class Scores {
     return true;
   }
   Span columns() const { return {tile.begin, tile.end}; }
+  // 0 for keys of a block that no row of the tile sees.
+  void clear_outside(Span block) const {
+    for (index r = 0; r < tile.rows; ++r) {
+      std::fill_n(tile.s + r * tile.row, tile.begin, T(0));
+      std::fill(tile.s + r * tile.row + tile.end, tile.s + r * tile.row + block.size(), T(0));
+    }
+  }
+  // f(rows, columns) for all rows at once if they see the same, else for so many at a time and what these see.
+  template <class F>
+  void each_slice(index rows, F f) const {
+    const auto seen = [&](index begin, index end) {
+      return Span{*std::min_element(first_ + begin, first_ + end), *std::max_element(last_ + begin, last_ + end)};
+    };
+    if (same_) return f(Span{0, tile.rows}, columns());
+    const Split split = Split::of(tile.rows, rows);
+    for (index i = 0; i < split.count; ++i) {
+      const Span slice{split.begin(i), split.begin(i) + split.size(i)}, keys = seen(slice.first, slice.last);
+      if (keys.size() > 0) f(slice, keys);
+    }
+  }
   void alter() {
     if (!problem_.alters()) return;
     AlterArgs<T> args{
@@ -200,6 +231,7 @@ class Scores {
   const Segment& segment_;
   const Rows& rows_;
   Span at_{}, block_{};
+  bool same_ = true;
   index first_[kRows], last_[kRows], own_[kRows];
   T slope_[kRows];
   const void* mask_[kRows];

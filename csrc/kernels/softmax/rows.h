@@ -18,7 +18,7 @@ MLEXT_INLINE C log_of(C x) {
 template <class T>
 MLEXT_INLINE Vec<T> exp_below(Vec<T> x) {
   const auto [t, n, r] = reduce_exp(x);
-  return scale(!(x < Vec<T>(ExpData<T>::kMin)), exp_polynomial(r), n);
+  return scale(not_less(x, Vec<T>(ExpData<T>::kMin)), exp_polynomial(r), n);
 }
 
 // The largest element; NaN is passed over (it comes back through the sum of exponentials).
