@@ -115,12 +115,14 @@ class Backward {
   void pass(const Segment& segment, index group, index part) const {
     const Rows rows(p_, segment, group * p_.heads_each(), {0, p_.heads_each() * segment.queries});
     const Workspace w = workspace();
-    for (index r = 0; r < rows.count(); ++r) std::fill_n(to_q(segment, rows.place(r), part), p_.width, T(0));
     for (index j = part * kBlockKeys; j < segment.keys; j += d_.parts * kBlockKeys) {
       const Span block{j, std::min(j + kBlockKeys, segment.keys)};
       pass_block(segment, group, part, rows, block, w);
       leave(segment, group, block, w);
     }
+  }
+  void clear_q(const Segment& segment, const Rows& rows, Span some, index part) const {
+    for (index r = some.first; r < some.last; ++r) std::fill_n(to_q(segment, rows.place(r), part), p_.width, T(0));
   }
   T* to_q(const Segment& segment, Rows::Place at, index part) const {
     return of_q(part) + d_.q.at(segment.batch, segment.q_first + at.query, at.head);
@@ -132,7 +134,11 @@ class Backward {
     std::fill_n(w.of_k, keys * w.q_row, T(0));
     std::fill_n(w.of_v, keys * w.g_row, T(0));
     const Span all = rows.seen_by({0, rows.count()}, block);
-    if (all.size() == 0) return;
+    const bool first_block = block.first == part * kBlockKeys;
+    if (all.size() == 0) {
+      if (first_block) clear_q(segment, rows, {0, rows.count()}, part);
+      return;
+    }
     const auto at = [&](const Operand& from) {
       return gemm_detail::at(from.data, p_.dtype, from.at(segment.batch, segment.k_first + block.first, group));
     };
@@ -150,14 +156,23 @@ class Backward {
       const index head = gemm_detail::divide(i, split.count), tile = i - head * split.count,
                   first = head * segment.queries + split.begin(tile);
       const Span some{first, first + split.size(tile)};
-      if (!scores.lay_out(some, block, w.scores, w.row)) continue;
+      const bool sees = scores.lay_out(some, block, w.scores, w.row), adds = !first_block || !scores.even();
+      if (first_block && (adds || !sees)) clear_q(segment, rows, some, part);
+      if (!sees) continue;
+
       to_scores(scores, rows, some, block, {k_down, v_down}, w);
-      const Span columns = scores.columns();
-      add_transposed(w.scores, columns, some.size(), w.row, w.g, w.g_row, w.of_v);
-      add_transposed(w.slopes, columns, some.size(), w.row, w.q, w.q_row, w.of_k);
-      Product<T>{
-          w.slopes + columns.first, w.row, some.size(), to_q(segment, rows.place(first), part), d_.q.step, true, true}
-          .run(k_along, {columns, {0, p_.width}});
+      add_transposed(scores, w.scores, w.row, w.g, w.g_row, w.of_v);
+      add_transposed(scores, w.slopes, w.row, w.q, w.q_row, w.of_k);
+      scores.each_slice(gemm_.max_rows[k_along.panels.size(0) - 1], [&](Span slice, Span columns) {
+        Product<T>{w.slopes + slice.first * w.row + columns.first,
+                   w.row,
+                   slice.size(),
+                   to_q(segment, rows.place(some.first + slice.first), part),
+                   d_.q.step,
+                   adds,
+                   true}
+            .run(k_along, {columns, {0, p_.width}});
+      });
     }
   }
 
@@ -166,9 +181,14 @@ class Backward {
                  const Workspace& w) const {
     rows.pack(gemm_, p_.q, some, p_.width, w.q, w.q_row);
     rows.pack(gemm_, d_.g, some, p_.v_width, w.g, w.g_row);
-    const Span columns = scores.columns();
-    Product<T>{w.q, w.q_row, some.size(), w.scores, w.row, false}.run(factors[0], {{0, p_.width}, columns});
-    Product<T>{w.g, w.g_row, some.size(), w.slopes, w.row, false}.run(factors[1], {{0, p_.v_width}, columns});
+    scores.each_slice(gemm_.max_rows[factors[0].panels.size(0) - 1], [&](Span slice, Span columns) {
+      const auto multiply = [&](const T* a, index a_row, const Panels<T>& b, T* out) {
+        Product<T>{a + slice.first * a_row, a_row, slice.size(), out + slice.first * w.row, w.row, false}.run(
+            b, {{0, b.k}, columns});
+      };
+      multiply(w.q, w.q_row, factors[0], w.scores);
+      multiply(w.g, w.g_row, factors[1], w.slopes);
+    });
     scores.alter();
     const index number = rows.number(rows.place(some.first));
     ScoreGradientArgs<T> args{scores.tile,
@@ -184,22 +204,24 @@ class Backward {
     kernels_.gradient(args);
   }
 
-  // Of some columns of a: out += a^T b, for b of so many rows.
-  void add_transposed(const T* a, Span columns, index depth, index a_row, const T* b, index b_row, T* out) const {
+  // out += a^T b, for columns of a tile of scores, and b with a row for each of its rows.
+  void add_transposed(const Scores<T>& scores, const T* a, index a_row, const T* b, index b_row, T* out) const {
+    const Span columns = scores.columns();
     const Split panels = Split::of(b_row / gemm_.lanes, 2);
     for (index i = 0; i < panels.count; ++i) {
       const index vectors = panels.size(i), column = panels.begin(i) * gemm_.lanes;
       const Split heights = Split::of(columns.size(), gemm_.max_rows[vectors - 1]);
       for (index h = 0; h < heights.count; ++h) {
         const index first = columns.first + heights.begin(h);
+        const Span depth = scores.seeing({first, first + heights.size(h)});
         TileArgs<T> tile{};
-        tile.rows = heights.size(h), tile.cols = vectors * gemm_.lanes, tile.k = depth;
-        tile.a = a + first, tile.a_row = 1, tile.a_col = a_row;
-        tile.b = b + column, tile.b_row = b_row, tile.b_col = 1;
+        tile.rows = heights.size(h), tile.cols = vectors * gemm_.lanes, tile.k = depth.size();
+        tile.a = a + depth.first * a_row + first, tile.a_row = 1, tile.a_col = a_row;
+        tile.b = b + depth.first * b_row + column, tile.b_row = b_row, tile.b_col = 1;
         tile.in = tile.out = out + first * b_row + column;
         tile.in_row = tile.out_row = b_row;
         tile.alpha = tile.beta = 1, tile.runs = 1;
-        gemm_.tile[vectors - 1][tile.rows - 1](tile);
+        if (tile.k > 0) gemm_.tile[vectors - 1][tile.rows - 1](tile);
       }
     }
   }

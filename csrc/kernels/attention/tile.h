@@ -183,6 +183,15 @@ class Scores {
     return true;
   }
   Span columns() const { return {tile.begin, tile.end}; }
+  // The rows that see some of these columns, and those between them.
+  Span seeing(Span columns) const {
+    if (same_) return {0, tile.rows};
+    const auto sees = [&](index r) { return first_[r] < columns.last && last_[r] > columns.first; };
+    Span rows{0, tile.rows};
+    while (rows.first < rows.last && !sees(rows.first)) ++rows.first;
+    while (rows.first < rows.last && !sees(rows.last - 1)) --rows.last;
+    return rows;
+  }
   // 0 for keys of a block that no row of the tile sees.
   void clear_outside(Span block) const {
     for (index r = 0; r < tile.rows; ++r) {
@@ -190,6 +199,8 @@ class Scores {
       std::fill(tile.s + r * tile.row + tile.end, tile.s + r * tile.row + block.size(), T(0));
     }
   }
+  // Whether all rows see the same.
+  bool even() const { return same_; }
   // f(rows, columns) for all rows at once if they see the same, else for so many at a time and what these see.
   template <class F>
   void each_slice(index rows, F f) const {
