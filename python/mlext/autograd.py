@@ -13,7 +13,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -92,6 +92,26 @@ def _tensor() -> Callable[[Any], Any]:
     return tensor
 
 
+def record_parts(
+    outs: Sequence[Any], op: str, x: Any, backward: Callable[[list[Any]], Any], saved: tuple[Any, ...] = ()
+) -> list[Any]:
+    """Put several results of one input on the tape, whose gradients come back together.
+
+    ``backward`` takes a list of the gradients of ``outs``, None for those that nothing came of. Each result has a node
+    of its own, which leaves its gradient in the list and passes nothing on; they have run when that of ``x`` runs.
+    """
+    whole = record(_C.alias(x), op, (x,), (lambda _: backward(found),), saved)
+    found: list[Any] = [None] * len(outs)
+
+    def part(i: int) -> Backward:
+        def leave(g: Any) -> None:
+            found[i] = g
+
+        return leave
+
+    return [record(out, op, (whole,), (part(i),)) for i, out in enumerate(outs)]
+
+
 def keep(x: Any) -> Any:
     """Return what the tape may hold on to: Tensors as they are, a copy of an ndarray, whose owner may change it."""
     if not isinstance(x, np.ndarray):
@@ -121,7 +141,7 @@ def run_backward(root: Tensor, gradient: Tensor, sink: Callable[[Tensor, Tensor]
     if root._node is None:
         sink(root, gradient)
         return
-    pending: dict[int, tuple[Node, Tensor]] = {root._node.sequence: (root._node, gradient)}
+    pending: dict[int, tuple[Node, Tensor | None]] = {root._node.sequence: (root._node, gradient)}
     heap = [-root._node.sequence]
     while heap:
         node, g = pending.pop(-heapq.heappop(heap))
@@ -134,26 +154,27 @@ def run_backward(root: Tensor, gradient: Tensor, sink: Callable[[Tensor, Tensor]
 
 def _step(
     node: Node,
-    g: Tensor,
-    pending: dict[int, tuple[Node, Tensor]],
+    g: Tensor | None,
+    pending: dict[int, tuple[Node, Tensor | None]],
     heap: list[int],
     sink: Callable[[Tensor, Tensor], None],
 ) -> None:
     if not node.backward or _C.versions(node.saved) != node.versions:
         node.refuse()
-    for hook in node.hooks or ():
-        g = _run_hook(hook, g)
+    for hook in node.hooks or ():  # of a tensor: something came back to it
+        g = _run_hook(hook, cast("Tensor", g))
     for parent, backward in zip(node.parents, node.backward, strict=True):
         if parent is None:
             continue
         flow = backward(g)
         if not isinstance(parent, Node):
             sink(parent, flow)
-        elif parent.sequence in pending:
-            pending[parent.sequence] = (parent, _C.add(pending[parent.sequence][1], flow))
-        else:
+        elif parent.sequence not in pending:
             pending[parent.sequence] = (parent, flow)
             heapq.heappush(heap, -parent.sequence)
+        elif flow is not None:
+            before = pending[parent.sequence][1]
+            pending[parent.sequence] = (parent, flow if before is None else _C.add(before, flow))
     node.release()
 
 

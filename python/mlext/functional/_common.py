@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
 from mlext import _C
-from mlext.autograd import jointly, keep, record
+from mlext.autograd import jointly, keep, record, record_parts
 from mlext.tensor import ArrayLike, Axis, Operand, Tensor
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "keep",
     "operation",
     "record",
+    "record_parts",
     "require_array",
     "swap_last",
     "unbroadcast",

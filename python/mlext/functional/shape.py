@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlext import _C
-from mlext.functional._common import ArrayLike, Axis, as_axes, bounds_along, keep, record, unbroadcast
+from mlext.functional._common import ArrayLike, Axis, as_axes, bounds_along, keep, record, record_parts, unbroadcast
 from mlext.tensor import as_shape
 
 
@@ -135,8 +135,17 @@ def split(x: ArrayLike, sections: int | Sequence[int], axis: int = 0) -> list[An
         sections = [size // sections] * sections
     if sum(sections) != size:
         raise ValueError(f"split: argument 'sections': expected sizes that add up to {size}, got {list(sections)}")
-    ends = itertools.accumulate(sections)
-    return [narrow(x, axis, end - length, length) for end, length in zip(ends, sections, strict=True)]
+    ends = list(itertools.accumulate(sections))
+    bounds = [bounds_along(x.shape, axis, end - length, end) for end, length in zip(ends, sections, strict=True)]
+    parts = [_C.slice(x, *b) for b in bounds]
+    if not _C.tracks(x):
+        return parts
+
+    def backward(found: list[Any]) -> Any:
+        lost = [_C.full(part.shape, 0.0, x.dtype) if g is None else g for part, g in zip(parts, found, strict=True)]
+        return _C.concat(lost, axis)
+
+    return record_parts(parts, "split", x, backward)
 
 
 def narrow(x: ArrayLike, axis: int, start: int, length: int) -> Any:
