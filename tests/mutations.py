@@ -27,10 +27,12 @@ MUTATIONS = [
     # Two paths from a value to the loss: the second gradient replaces the first.
     (
         "python/mlext/autograd.py",
-        "(parent, _C.add(pending[parent.sequence][1], flow))",
-        "(parent, flow)",
+        "flow if before is None else _C.add(before, flow)",
+        "flow",
         "test_tensor.py",
     ),
+    # Of the parts of a split only the last one's gradient comes back.
+    ("python/mlext/autograd.py", "found[i] = g", "found[-1] = g", "test_shape.py"),
     # A saved value that was changed in place is used as if nothing had happened.
     ("python/mlext/autograd.py", " or _C.versions(node.saved) != node.versions", "", "test_tensor.py"),
     # The gradient of a weight forgets the fused activation.
@@ -173,6 +175,33 @@ MUTATIONS = [
     ("csrc/kernels/pool/pool.simd.cpp", "select(y > V::zero(), left, V::zero())", "left", "test_pool.py"),
     # Recurrence: backwards begins at the end of the longest; a state is not left where its sequence ends; the gradient
     # by way of z is lost; the shortest sequences come first.
+    (
+        "csrc/kernels/attention/attention.simd.cpp",
+        "if (most > args.largest[r]) grow",
+        "if (false) grow",
+        "test_attention.py",
+    ),
+    ("csrc/kernels/attention/attention.simd.cpp", "sum == 0 ? T(0) : 1 / sum", "1 / sum", "test_attention.py"),
+    ("csrc/kernels/attention/attention.simd.cpp", "fma(-t, t, one)", "one", "test_attention.py"),
+    ("csrc/kernels/attention/problem.h", "bottom_right ? segment.keys - segment.queries : 0", "0", "test_attention.py"),
+    (
+        "csrc/kernels/attention/gradient.cpp",
+        "part < d_.parts; ++part)\n        kernels_.add",
+        "part < 1; ++part)\n        kernels_.add",
+        "test_attention.py",
+    ),
+    (
+        "csrc/kernels/attention/gradient.cpp",
+        "if (first_block && (adds || !sees)) clear_q",
+        "if (false) clear_q",
+        "test_attention.py",
+    ),
+    (
+        "csrc/kernels/attention/tile.h",
+        "rows.number(rows.place(first + r)) * padded(problem.keys)",
+        "r",
+        "test_attention.py",
+    ),
     ("csrc/kernels/rnn/walk.h", "length - 1 - s", "steps - 1 - s", "test_rnn.py"),
     ("csrc/kernels/rnn/rnn.cpp", "== s + at + 1", "== s + steps", "test_rnn.py"),
     ("csrc/kernels/rnn/rnn.cpp", "chunk.rows * width;", "chunk.active * width;", "test_rnn.py"),

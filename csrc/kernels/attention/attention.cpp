@@ -19,8 +19,8 @@ namespace {
 constexpr index kBlockKeys = 384, kBlockSize = 384 * 128;
 // Rows of a task, which share packed keys and values: packing takes 2 per cent of their products. And of a tile.
 constexpr index kTaskRows = 1024, kTaskSize = 1024 * 64, kLeastTaskRows = 64, kTileRows = 56;
-// Scores of a block of few rows, which stay in L1 or near it; and keys that are read side by side.
-constexpr index kFewScores = 8192, kDotKeys = 4, kWeighKeys = 8;
+// Scores of a block of few rows, which stay in L1 or near it; and keys whose values are.
+constexpr index kFewScores = 8192, kWeighKeys = 8;
 // Tasks that all threads have enough of; with fewer, rows or keys are split further. Shapes alone decide.
 constexpr index kTasks = 16, kLeastPartKeys = 256;
 
@@ -177,21 +177,20 @@ class Forward {
                   const T* q, index q_row, const Sums<T>& sums) const {
     const index row = rounded(gemm_, block.size()), each = p_.heads_each() * queries;
     T* tile = scratch<T>(kSlotScores, rows.count() * row);
-    // f(group, first key, keys): some keys of all groups before the next ones.
+    // f(first row, rows, group, first key, keys): some keys of all groups before the next ones.
     const auto walk = [&](index step, auto f) {
       for (index j = 0; j < block.size(); j += step) {
-        for (index group = 0; group < p_.groups; ++group) f(group, j, std::min(step, block.size() - j));
+        for (index group = 0; group < p_.groups; ++group) {
+          for (index r = 0; r < each; r += kScoreRows)
+            f(group * each + r, std::min(kScoreRows, each - r), group, j, std::min(step, block.size() - j));
+        }
       }
     };
-    TileArgs<T> dot{};
-    dot.rows = each, dot.k = p_.width, dot.a_row = q_row, dot.a_col = 1;
-    dot.b_row = 1, dot.b_col = p_.k.step, dot.out_row = row, dot.alpha = 1, dot.runs = 1;
-    walk(kDotKeys, [&](index group, index j, index keys) {
-      dot.cols = keys;
-      dot.a = q + group * each * q_row;
-      dot.b = static_cast<const T*>(gemm_detail::at(k, p_.dtype, group * p_.k.head + j * p_.k.step));
-      dot.out = tile + group * each * row + j;
-      gemm_.dot(p_.dtype, dot);
+    const index side_by_side = std::max<index>(gemm_.lanes / std::min(each, kScoreRows), 1);
+    walk(side_by_side, [&](index r, index some, index group, index j, index keys) {
+      kernels_.score({some, keys, p_.width, q + r * q_row, q_row,
+                      gemm_detail::at(k, p_.dtype, group * p_.k.head + j * p_.k.step), p_.k.step, p_.dtype,
+                      tile + r * row + j, row});
     });
     for (index r = 0; r < rows.count(); r += Scores<T>::kRows) {
       const Span some{r, std::min(r + Scores<T>::kRows, rows.count())};
@@ -202,9 +201,8 @@ class Forward {
         std::fill_n(tile + r * row, some.size() * row, T(0));
       }
     }
-    walk(kWeighKeys, [&](index group, index j, index keys) {
-      const index r = group * each;
-      kernels_.weigh({each, keys, p_.v_width, tile + r * row + j, row,
+    walk(kWeighKeys, [&](index r, index some, index group, index j, index keys) {
+      kernels_.weigh({some, keys, p_.v_width, tile + r * row + j, row,
                       gemm_detail::at(v, p_.dtype, group * p_.v.head + j * p_.v.step), p_.v.step, p_.dtype, sums.o(r),
                       sums.o_row});
     });

@@ -63,7 +63,20 @@ struct ScoreGradientArgs {
   T keep_scale;
 };
 
-// out[r] (+)= sum over j of p[r, j] v[j], for few rows. v of `dtype`.
+// out[r, j] = sum of q[r] k[j], for few rows. k of `dtype`.
+template <class T>
+struct ScoreArgs {
+  index rows, keys, width;
+  const T* q;
+  index q_row;
+  const void* k;
+  index k_row;
+  DType dtype;
+  T* out;
+  index out_row;
+};
+
+// out[r] += sum over j of p[r, j] v[j], for few rows. v of `dtype`.
 template <class T>
 struct WeighArgs {
   index rows, keys, cols;
@@ -89,7 +102,8 @@ struct JoinArgs {
   T* stats;
 };
 
-inline constexpr index kFewRows = 4;
+// Rows of each head that `score` and `weigh` take at once, and rows that are few: keys and values are not packed for them.
+inline constexpr index kScoreRows = 4, kFewRows = 8;
 
 template <class T>
 struct AttentionTypeKernels {
@@ -98,7 +112,8 @@ struct AttentionTypeKernels {
   void (*soften)(const SoftenArgs<T>&);
   void (*drop)(const ScoreTile<T>&, const bool* kept, T scale);  // s = kept ? s scale : 0
   void (*gradient)(const ScoreGradientArgs<T>&);
-  void (*weigh)(const WeighArgs<T>&);  // rows: at most kFewRows
+  void (*score)(const ScoreArgs<T>&);  // rows: at most kScoreRows
+  void (*weigh)(const WeighArgs<T>&);  // the same
   void (*join)(const JoinArgs<T>&);
   T (*along)(DType, index n, const void* a, const void* b);  // sum of products
   void (*add)(index n, const T* from, T* to);                // to += from

@@ -211,7 +211,7 @@ void add(index n, const T* from, T* to) {
 
 template <class T>
 constexpr AttentionTypeKernels<T> make_type() {
-  return {Vec<T>::N, alter<T>, soften<T>, drop<T>, gradient<T>, weigh<T>, join<T>, along<T>, add<T>};
+  return {Vec<T>::N, alter<T>, soften<T>, drop<T>, gradient<T>, score<T>, weigh<T>, join<T>, along<T>, add<T>};
 }
 
 }  // namespace

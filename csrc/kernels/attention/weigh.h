@@ -1,10 +1,59 @@
-// Sums of values for few rows of probabilities: values are read once, where they are.
+// Scores and sums of values for few rows: keys and values are read once, where they are.
 #pragma once
 
 #include "kernels/attention/attention.h"
+#include "simd/shuffle.h"
 #include "simd/vec.h"
 
 namespace mlext::MLEXT_LEVEL {
+
+// So many rows on: what a CPU fetches by itself comes as late as L2, and waiting for it would add up with computing.
+inline constexpr index kRowsAhead = 8;
+
+// R rows of q and C keys, as many sums as a vector has lanes, which are then added up in one go. Keys from `count` on repeat
+// the last one.
+template <class S, class T, int R>
+MLEXT_INLINE void score_keys(const ScoreArgs<T>& args, index key, index count) {
+  using W = Vec<T>;
+  constexpr int N = W::N, C = N / R;
+  W sum[N];
+#pragma GCC unroll 16
+  for (int i = 0; i < N; ++i) sum[i] = W::zero();
+  const S* k[C];
+#pragma GCC unroll 16
+  for (int c = 0; c < C; ++c) k[c] = static_cast<const S*>(args.k) + (key + (c < count ? c : count - 1)) * args.k_row;
+  const index ahead = kRowsAhead * args.k_row;
+  const auto step = [&](index i, auto load) __attribute__((always_inline)) {
+    W x[R];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) x[r] = load(args.q + r * args.q_row + i);
+#pragma GCC unroll 16
+    for (int c = 0; c < C; ++c) {
+      const W y = load(k[c] + i);
+      __builtin_prefetch(k[c] + i + ahead);
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) sum[r * C + c] = fma(x[r], y, sum[r * C + c]);
+    }
+  };
+  index i = 0;
+  for (; i + N <= args.width; i += N) step(i, [](const auto* p) { return W::load(p); });
+  if (i < args.width) step(i, [n = args.width - i](const auto* p) { return W::load(p, n); });
+  T all[N];
+  reduce_each(sum).store(all);
+  for (index r = 0; r < R; ++r) {
+    for (index c = 0; c < count; ++c) args.out[r * args.out_row + key + c] = all[r * C + c];
+  }
+}
+template <class S, class T, int R>
+void score_rows(const ScoreArgs<T>& args) {
+  if constexpr (Vec<T>::N < R) {
+    ScoreArgs<T> one = args;
+    for (index r = 0; r < R; ++r, one.q += one.q_row, one.out += one.out_row) score_rows<S, T, 1>(one);
+  } else {
+    constexpr index C = Vec<T>::N / R;
+    for (index j = 0; j < args.keys; j += C) score_keys<S, T, R>(args, j, args.keys - j < C ? args.keys - j : C);
+  }
+}
 
 // R rows, V vectors of columns; `last` lanes of the last one. Few sums wait for each other: several keys at once.
 template <class S, class T, int R, int V>
@@ -20,6 +69,7 @@ MLEXT_INLINE void weigh_columns(const WeighArgs<T>& args, index column, index la
 #pragma GCC unroll 4
     for (int c = 0; c < V; ++c) {
       const W value = c == V - 1 ? W::load(from + c * W::N, last) : W::load(from + c * W::N);
+      __builtin_prefetch(from + c * W::N + kRowsAhead * args.v_row);
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) sum[chain][r][c] = fma(W(args.p[r * args.p_row + j]), value, sum[chain][r][c]);
     }
@@ -59,17 +109,22 @@ void weigh_rows(const WeighArgs<T>& args) {
     }
   }
 }
-template <class S, class T>
-void weigh_from(const WeighArgs<T>& args) {
-  switch (args.rows) {
+// f(RowCount<R>{}) for so many rows.
+template <int R>
+struct RowCount {
+  static constexpr int value = R;
+};
+template <class F>
+MLEXT_INLINE void with_rows(index rows, F f) {
+  switch (rows) {
     case 1:
-      return weigh_rows<S, T, 1>(args);
+      return f(RowCount<1>{});
     case 2:
-      return weigh_rows<S, T, 2>(args);
+      return f(RowCount<2>{});
     case 3:
-      return weigh_rows<S, T, 3>(args);
+      return f(RowCount<3>{});
     default:
-      return weigh_rows<S, T, 4>(args);
+      return f(RowCount<4>{});
   }
 }
 
@@ -86,8 +141,17 @@ MLEXT_INLINE auto with_storage(DType dtype, F f) {
 }
 
 template <class T>
+void score(const ScoreArgs<T>& args) {
+  with_storage<T>(args.dtype, [&](auto s) {
+    with_rows(args.rows, [&](auto rows) { score_rows<decltype(s), T, decltype(rows)::value>(args); });
+  });
+}
+
+template <class T>
 void weigh(const WeighArgs<T>& args) {
-  with_storage<T>(args.dtype, [&](auto s) { weigh_from<decltype(s), T>(args); });
+  with_storage<T>(args.dtype, [&](auto s) {
+    with_rows(args.rows, [&](auto rows) { weigh_rows<decltype(s), T, decltype(rows)::value>(args); });
+  });
 }
 
 }  // namespace mlext::MLEXT_LEVEL
