@@ -63,14 +63,6 @@ def attention_weights(q, k, seen, cap=None, slopes=None):
     return e / np.where(total == 0, 1, total)
 
 
-def rotary(x, angles, interleaved=False):
-    """Multiplication of complex numbers; angles (T, D / 2)."""
-    half = x.shape[-1] // 2
-    a, b = (x[..., ::2], x[..., 1::2]) if interleaved else (x[..., :half], x[..., half:])
-    z = (a + 1j * b) * np.exp(1j * angles[:, None])
-    return np.stack([z.real, z.imag], -1).reshape(x.shape) if interleaved else np.concatenate([z.real, z.imag], -1)
-
-
 def log_softmax(x, axis=-1):
     shifted = x - x.max(axis, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
@@ -183,6 +175,17 @@ def doubled(x):
         x = np.stack([(3 * x + before) / 4, (3 * x + after) / 4], 1).reshape(-1, *x.shape[1:])
         x = np.moveaxis(x, 0, axis)
     return x
+
+
+def rotary(x, cos, sin, interleaved=False):
+    """Pairs of features as complex numbers times e^(i angle), a table per position."""
+    pairs = cos.shape[-1]
+    turn = (cos + 1j * sin)[..., None, :]
+    first = x[..., 0 : 2 * pairs : 2] if interleaved else x[..., :pairs]
+    second = x[..., 1 : 2 * pairs : 2] if interleaved else x[..., pairs : 2 * pairs]
+    turned = (first + 1j * second) * turn
+    parts = np.stack([turned.real, turned.imag], -1 if interleaved else -2).reshape(*x.shape[:-1], 2 * pairs)
+    return np.concatenate([parts, x[..., 2 * pairs :]], -1)
 
 
 def recurrent(kind: str, x, w, r, b_ih, b_hh, h, c, w_hr=None, peepholes=None, lengths=None, reverse=False):  # type: ignore[no-untyped-def]

@@ -57,6 +57,15 @@ def like(x, indices):
     return CONSTANTS[id(indices)]
 
 
+ANGLES = np.random.default_rng(9).uniform(-4, 4, (4, 3))
+TABLES = {name: (np.cos(ANGLES).astype(name), np.sin(ANGLES).astype(name)) for name in ("float32", "float64")}
+
+
+def tables(x):
+    """Cosines and sines for an x of 4 steps, in the dtype that they must have."""
+    return [like(x, table) for table in TABLES["float64" if x.dtype.name == "float64" else "float32"]]
+
+
 ELEMENTWISE = [
     unary("neg", np.negative),
     unary("abs", np.abs, kinks=(0,)),
@@ -122,6 +131,9 @@ BINARY = [
     Case("mul_outer", F.mul, np.multiply, ((5, 1), (7,))),
     Case("div_scalar_array", F.div, np.divide, ((), (5, 7)), low=0.3),
     Case("where", lambda a, b: F.where(F.gt(a, 0.0), a, b), lambda a, b: np.where(a > 0, a, b), TWO),
+    Case("swiglu", F.swiglu, lambda a, b: oracle.silu(a) * b, TWO, ulps=16),
+    Case("geglu", F.geglu, lambda a, b: oracle.gelu(a) * b, TWO, ulps=16),
+    Case("geglu_tanh", lambda a, b: F.geglu(a, b, "tanh"), lambda a, b: oracle.gelu_tanh(a) * b, TWO, ulps=16),
     Case("prelu", F.prelu, lambda x, w: np.where(x > 0, x, w * x), ((5, 7), (7,)), kinks=(0,)),
 ]
 
@@ -213,29 +225,11 @@ def _linear(x, w, b):
     return x @ w.T + b
 
 
-ANGLES = np.random.default_rng(0).uniform(-4, 4, (5, 3))
 CAUSAL = np.tril(np.ones((3, 5), bool))
 BANDED = np.triu(np.tril(np.ones((5, 4), bool)), -1) & (np.arange(4) != 0)
 
 
-def _rotary(x, interleaved=False):
-    tables = (np.cos(ANGLES), np.sin(ANGLES))
-    if isinstance(x, np.ndarray):
-        return F.rotary(x, *(a.astype(x.dtype) for a in tables), interleaved=interleaved)
-    with ml.no_grad():
-        tables_of_x = [ml._C.cast(ml._C.constant(a), x.dtype.name) for a in tables]
-    return F.rotary(x, *tables_of_x, interleaved=interleaved)
-
-
 PRODUCTS = [
-    Case("rotary", _rotary, lambda x: oracle.rotary(x, ANGLES), ((2, 5, 3, 6),), elementwise=False),
-    Case(
-        "rotary_interleaved",
-        lambda x: _rotary(x, True),
-        lambda x: oracle.rotary(x, ANGLES, True),
-        ((2, 5, 3, 6),),
-        elementwise=False,
-    ),
     Case(
         "attention_weights",
         lambda q, k: F.attention_weights(q, k, is_causal=True, soft_cap=2.0),
@@ -375,6 +369,20 @@ PRODUCTS = [
         lambda x, w: x / np.sqrt(np.mean(x**2, -1, keepdims=True) + 1e-5) * w,
         ((5, 7), (7,)),
         ulps=64,
+        elementwise=False,
+    ),
+    Case(
+        "rotary",
+        lambda x: F.rotary(x, *tables(x)),
+        lambda x: oracle.rotary(x, *TABLES["float64"]),
+        ((2, 4, 3, 6),),
+        elementwise=False,
+    ),
+    Case(
+        "rotary_interleaved",
+        lambda x: F.rotary(x, *tables(x), interleaved=True),
+        lambda x: oracle.rotary(x, *TABLES["float64"], True),
+        ((2, 4, 3, 9),),
         elementwise=False,
     ),
     Case(

@@ -4,6 +4,7 @@
 
 #include "bind/door.h"
 #include "bind/families.h"
+#include "kernels/elementwise/gated.h"
 
 namespace mlext {
 namespace {
@@ -81,6 +82,17 @@ void map_door(py::module_& m, const char* name) {
   if constexpr (inputs == 2 && parameters == 2) door<&map2_p2<op>>(m, name, {"v", "g", "low", "high"}, doc);
 }
 
+template <GatedOp op>
+Array gated_door(const Array& gate, const Array& up) {
+  return gated(op, gate, up);
+}
+template <GatedOp op>
+std::tuple<Array, Array> gated_gradient_door(const Array& gate, const Array& up, const Array& g) {
+  std::tuple<Array, Array> out;
+  gated_gradient(op, gate, up, g, std::get<0>(out), std::get<1>(out));
+  return out;
+}
+
 // In place: out = op(out, b). The target must be a Tensor, or an ndarray that can be written.
 template <MapOp op>
 void map2_in_place(const Array& out, Operand b) {
@@ -119,6 +131,11 @@ void bind_elementwise(py::module_& m) {
 #define MLEXT_DOOR(name, inputs) map_door<MapOp::name, inputs, 0>(m, #name);
   MLEXT_COMPARES(MLEXT_DOOR)
   MLEXT_LOGICALS(MLEXT_DOOR)
+#undef MLEXT_DOOR
+#define MLEXT_DOOR(name)                                                                                         \
+  door<&gated_door<GatedOp::name>>(m, #name, {"gate", "up"}, "act(gate) up; csrc/kernels/elementwise/gated.h."); \
+  door<&gated_gradient_door<GatedOp::name>>(m, #name "_backward", {"gate", "up", "g"}, "Gradients of gate and up.");
+  MLEXT_GATED(MLEXT_DOOR)
 #undef MLEXT_DOOR
   door<&map2_in_place<MapOp::add>>(m, "add_", {"out", "b"}, "out += b.");
   door<&map2_in_place<MapOp::sub>>(m, "sub_", {"out", "b"}, "out -= b.");

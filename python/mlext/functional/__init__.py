@@ -7,6 +7,7 @@ from mlext.functional import _operators as _operators  # attaches the functions 
 from mlext.functional.activation import (
     celu,
     elu,
+    geglu,
     gelu,
     hard_sigmoid,
     hard_swish,
@@ -23,6 +24,7 @@ from mlext.functional.activation import (
     soft_shrink,
     softplus,
     softsign,
+    swiglu,
     tanh,
 )
 from mlext.functional.arithmetic import (
@@ -175,6 +177,7 @@ __all__ = [
     "floor",
     "gather",
     "ge",
+    "geglu",
     "gelu",
     "getitem",
     "global_avg_pool2d",
@@ -262,6 +265,7 @@ __all__ = [
     "std",
     "sub",
     "sum",
+    "swiglu",
     "take_along_axis",
     "tanh",
     "tile",

@@ -170,3 +170,81 @@ def soft_shrink(x: ArrayLike, threshold: float = 0.5) -> Any:
     if not threshold >= 0:
         raise ValueError(f"soft_shrink: argument 'threshold': expected 0 or more, got {threshold}")
     return _from_input("soft_shrink", x, _C.soft_shrink(x, threshold), _C.soft_shrink_backward, threshold)
+
+
+def _gated(op: str, gate: Any, up: Any, forward: Any, backward: Any) -> Any:
+    """Record ``act(gate) * up``, whose gradients come from one kernel."""
+    if not _C.tracks(gate, up):
+        return forward(gate, up)
+    gate, up = keep(gate), keep(up)
+    return record(forward(gate, up), op, (gate, up), jointly(2, lambda g: backward(gate, up, g)), (gate, up))
+
+
+def swiglu(gate: ArrayLike, up: ArrayLike) -> Any:
+    """``silu(gate) * up`` in one kernel, both gradients in another.
+
+    Parameters
+    ----------
+    gate, up : Tensor or ndarray, shape (..., C)
+        Any one shape. They may be slices of one array: neither is copied if its last axis is one run of memory.
+
+    Returns
+    -------
+    Tensor or ndarray, shape (..., C)
+
+    Raises
+    ------
+    TypeError
+        If the dtypes differ or are not floating.
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> ml.functional.swiglu(ml.tensor([0.0, 100.0]), ml.tensor([3.0, 2.0]))
+    Tensor([  0., 200.])
+
+    References
+    ----------
+    Shazeer 2020, "GLU variants improve transformer", equation 5.
+    """
+    return _gated("swiglu", gate, up, _C.swiglu, _C.swiglu_backward)
+
+
+def geglu(gate: ArrayLike, up: ArrayLike, approximate: str = "none") -> Any:
+    """``gelu(gate) * up`` in one kernel, both gradients in another.
+
+    Parameters
+    ----------
+    gate, up : Tensor or ndarray, shape (..., C)
+        As in :func:`swiglu`.
+    approximate : {"none", "tanh"}
+        As in :func:`gelu`.
+
+    Returns
+    -------
+    Tensor or ndarray, shape (..., C)
+
+    Raises
+    ------
+    TypeError
+        If the dtypes differ or are not floating.
+    ValueError
+        If the shapes differ, or for any other ``approximate``.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> ml.functional.geglu(ml.tensor([0.0, 100.0]), ml.tensor([3.0, 2.0]), approximate="tanh")
+    Tensor([  0., 200.])
+
+    References
+    ----------
+    Shazeer 2020, "GLU variants improve transformer", equation 5.
+    """
+    if approximate == "none":
+        return _gated("geglu", gate, up, _C.geglu, _C.geglu_backward)
+    if approximate == "tanh":
+        return _gated("geglu_tanh", gate, up, _C.geglu_tanh, _C.geglu_tanh_backward)
+    raise ValueError(f"geglu: argument 'approximate': expected 'none' or 'tanh', got {approximate!r}")

@@ -1,26 +1,25 @@
-"""Rotary positions: pairs of features turned by angles that grow with the position."""
+"""Positions as rotations of pairs of features."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from mlext.functional._common import ArrayLike
-from mlext.functional._geometry import check_rank
-from mlext.functional.arithmetic import add, mul, sub
-from mlext.functional.shape import concat, expand_dims, reshape, split, squeeze, stack
+from mlext import _C
+from mlext.functional._common import ArrayLike, keep, record
 
 
 def rotary(x: ArrayLike, cos: ArrayLike, sin: ArrayLike, *, interleaved: bool = False) -> Any:
-    """Turn each pair of features by an angle: ``(a, b)`` becomes ``(a cos - b sin, b cos + a sin)``.
+    """Turn pairs of features by angles that belong to the position, ``(x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin)``.
 
     Parameters
     ----------
     x : Tensor or ndarray, shape (N, T, H, D)
-        Queries or keys; D is even.
-    cos, sin : Tensor or ndarray, shape (T, D / 2) or (N, T, D / 2)
-        Of the angle of each pair at each step; of the dtype of x.
+        Queries or keys. A view is taken as it is if the features of a head are neighbours in memory.
+    cos, sin : Tensor or ndarray, shape (T, P) or (N, T, P), with 2 P <= D
+        Of the angles of each position, float64 for a float64 x and float32 otherwise; constants, without gradients.
+        Features from 2 P on stay as they are.
     interleaved : bool
-        Whether pairs are neighbours, features 2 i and 2 i + 1, or features i and i + D / 2.
+        Pairs are neighbours (2 i, 2 i + 1), and not (i, i + P).
 
     Returns
     -------
@@ -28,32 +27,32 @@ def rotary(x: ArrayLike, cos: ArrayLike, sin: ArrayLike, *, interleaved: bool = 
 
     Raises
     ------
+    TypeError
+        If x is not floating, or ``cos`` or ``sin`` is not of the dtype above.
     ValueError
-        If a shape does not fit.
+        If shapes do not fit, or ``cos`` or ``sin`` requires a gradient.
 
     Examples
     --------
+    >>> import numpy as np
     >>> import mlext as ml
-    >>> x = ml.tensor([[[[1.0, 2.0]]]])
-    >>> ml.functional.rotary(x, ml.zeros(1, 1), ml.ones(1, 1)).tolist()
-    [[[[-2.0, 1.0]]]]
+    >>> x = np.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
+    >>> quarter, none = np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]])
+    >>> ml.functional.rotary(x, quarter, none)[0, 0, 0]
+    array([-3.,  2.,  1.,  4.])
+    >>> ml.functional.rotary(x, quarter, none, interleaved=True)[0, 0, 0]
+    array([-2.,  1.,  3.,  4.])
 
     References
     ----------
-    Su et al. 2021, "RoFormer: enhanced transformer with rotary position embedding".
+    Su et al. 2024, "RoFormer: enhanced transformer with rotary position embedding", equation 34.
     """
-    check_rank("rotary", "x", x, "(N, T, H, D)")
-    n, steps, heads, width = x.shape
-    if width % 2:
-        raise ValueError(f"rotary: argument 'x': expected an even number of features, got shape {x.shape}")
-    for name, table in (("cos", cos), ("sin", sin)):
-        if tuple(table.shape) not in ((steps, width // 2), (n, steps, width // 2)):
-            expected = f"({steps}, {width // 2}) or ({n}, {steps}, {width // 2})"
-            raise ValueError(f"rotary: argument '{name}': expected shape {expected}, got {table.shape}")
-    cos, sin = expand_dims(cos, -2), expand_dims(sin, -2)
-    if interleaved:
-        a, b = (squeeze(part, 4) for part in split(reshape(x, (n, steps, heads, width // 2, 2)), 2, 4))
-    else:
-        a, b = split(x, 2, 3)
-    turned = [sub(mul(a, cos), mul(b, sin)), add(mul(b, cos), mul(a, sin))]
-    return reshape(stack(turned, 4), x.shape) if interleaved else concat(turned, 3)
+    for name, constant in (("cos", cos), ("sin", sin)):
+        if getattr(constant, "requires_grad", False):
+            expected = "expected a constant, got a Tensor that requires a gradient; use .detach()"
+            raise ValueError(f"rotary: argument '{name}': {expected}")
+    if not _C.tracks(x):
+        return _C.rotary(x, cos, sin, interleaved, False)
+    cos, sin = keep(cos), keep(sin)
+    out = _C.rotary(x, cos, sin, interleaved, False)
+    return record(out, "rotary", (x,), (lambda g: _C.rotary(g, cos, sin, interleaved, True),), (cos, sin))
