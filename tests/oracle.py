@@ -63,6 +63,14 @@ def attention_weights(q, k, seen, cap=None, slopes=None):
     return e / np.where(total == 0, 1, total)
 
 
+def masked_softmax(x, mask, axis=-1):
+    """Of what the mask lets take part; 0 elsewhere, and where there is nothing."""
+    top = np.where(mask, x, -np.inf).max(axis, keepdims=True)
+    e = np.where(mask, np.exp(np.where(mask, x - top, 0)), 0)
+    total = e.sum(axis, keepdims=True)
+    return e / np.where(total == 0, 1, total)
+
+
 def log_softmax(x, axis=-1):
     shifted = x - x.max(axis, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
@@ -165,6 +173,10 @@ def normalized(x, axes, eps=1e-5):
     """Values less their mean, over their deviation."""
     mean = x.mean(axis=axes, keepdims=True)
     return (x - mean) / np.sqrt(((x - mean) ** 2).mean(axis=axes, keepdims=True) + eps)
+
+
+def over_root_mean_square(x, eps=1e-5):
+    return x / np.sqrt(np.mean(x**2, -1, keepdims=True) + eps)
 
 
 def doubled(x):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -220,7 +221,10 @@ def test_nothing_outside_the_arguments_is_touched(level: str, pages: list[Guarde
         for got in _C.normalize_gradient(g, x, mean, var, w, w, channels, False, 1e-5, True, False):
             assert np.isfinite(got).all()
         y, stats = _C.normalize_rows("layer_norm", x, channels, w, w, 1e-5, True)
-        for got in _C.normalize_rows_gradient(g, x, stats, channels, w, True):
+        for got in _C.normalize_rows_gradient(g, None, x, stats, channels, w, True):
+            assert np.isfinite(got).all()
+        y, total, stats = _C.add_normalize_rows("add_rms_norm", x, g, channels, w, w, 1e-5, False)
+        for got in (y, total, *_C.normalize_rows_gradient(g, x, total, stats, channels, w, False)):
             assert np.isfinite(got).all()
 
 
@@ -243,6 +247,98 @@ def test_views_and_nothing() -> None:
     w = ml.tensor(np.ones(6, np.float32), requires_grad=True)
     F.layer_norm(x, 6, w).backward(ml.zeros(0, 6))
     np.testing.assert_array_equal(w.grad.numpy(), np.zeros(6, np.float32))
+
+
+# ---- of sums ---------------------------------------------------------------------------------------------------------
+
+SUMS = {
+    "add_layer_norm": (F.add_layer_norm, F.layer_norm),
+    "add_rms_norm": (F.add_rms_norm, F.rms_norm),
+}
+sums = pytest.mark.parametrize("name", SUMS)
+
+
+def of_sum(name: str, x: Any, r: Any, w: Any, b: Any) -> Any:
+    n = x.shape[-1]
+    return F.add_layer_norm(x, r, n, w, b) if name == "add_layer_norm" else F.add_rms_norm(x, r, n, w, 1e-5)
+
+
+@sums
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_sums_and_their_norms(level: str, name: str, dtype: Any) -> None:
+    rng = np.random.default_rng(14)
+    for n in (1, 2, 7, 8, 9, 16, 17, 33, 65, 130, 700):
+        x, r = (3 * rng.standard_normal((2, 5, n)) + 2).astype(dtype)
+        w, b = rng.standard_normal((2, n)).astype(dtype)
+        y, total = of_sum(name, x, r, w, b)
+        np.testing.assert_array_equal(total, x + r)
+        want = expected(name.removeprefix("add_"), total, w, b)
+        assert np.abs(y - want).max() <= 64 * np.finfo(dtype).eps * max(np.abs(want).max(), 1), n
+
+
+@sums
+def test_norms_of_sums_are_norms(level: str, name: str) -> None:
+    """Bit for bit what the two ops apart give, in both directions, whichever results are used."""
+    rng = np.random.default_rng(15)
+    values = [rng.standard_normal((6, 70)).astype(np.float32) for _ in range(2)]
+    w, b, g, g_sum = (rng.standard_normal(s).astype(np.float32) for s in ((70,), (70,), (6, 70), (6, 70)))
+    for uses in (("y",), ("sum",), ("y", "sum"), ("sum", "y")):
+        found = []
+        for fused in (True, False):
+            x, r, weight, bias = leaves = [ml.tensor(v, requires_grad=True) for v in (*values, w, b)]
+            if fused:
+                y, total = of_sum(name, x, r, weight, bias)
+            else:
+                total = x + r
+                y = F.layer_norm(total, 70, weight, bias) if "layer" in name else F.rms_norm(total, 70, weight, 1e-5)
+            parts = {"y": y * ml.tensor(g), "sum": total * ml.tensor(g_sum)}
+            loss = parts[uses[0]] if len(uses) == 1 else parts[uses[0]] + parts[uses[1]]
+            loss.sum().backward()
+            found.append([y.detach(), total.detach(), *(leaf.grad for leaf in leaves)])
+        for one, other in zip(*found, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None:
+                np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=0, atol=1e-6)
+
+
+@sums
+def test_gradients_of_both_results_are_one_launch(name: str) -> None:
+    x, r = (ml.tensor(np.eye(4, 8, dtype=np.float32), requires_grad=True) for _ in range(2))
+    y, total = SUMS[name][0](x, r, 8)
+    joint = F.concat([y, total], 1)
+    with ml.profile() as profile:
+        joint.backward(ml.ones(4, 16))
+    calls = {row.name: row.calls for row in profile.rows()}
+    assert calls["normalize_rows_gradient"] == 1
+    assert "add" not in calls
+
+
+@sums
+def test_strides_nothing_and_errors_of_sums(name: str) -> None:
+    call = SUMS[name][0]
+    x = np.random.default_rng(16).standard_normal((3, 4, 6)).astype(np.float32)
+    r = x[::-1].transpose(0, 2, 1).copy().transpose(0, 2, 1)
+    for got, want in zip(call(x, r, 6), call(x, r.copy(), 6), strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert [v.shape for v in call(x[:0], r[:0], 6)] == [(0, 4, 6)] * 2
+    with pytest.raises(ValueError, match=f"{name}: argument 'residual': expected shape"):
+        call(x, r[0], 6)
+    with pytest.raises(TypeError, match=f"{name}: argument 'residual'"):
+        call(x, r.astype(float), 6)
+    with pytest.raises(ValueError, match=f"{name}: argument 'normalized_shape'"):
+        call(x, r, 5)
+    with pytest.raises(ValueError, match=f"{name}: argument 'eps'"):
+        call(x, r, 6, eps=-1)
+    x[1, 2, 3] = np.nan
+    assert np.isnan(call(x, r, 6)[0]).sum() == 6
+
+
+def test_a_sum_does_not_keep_itself_alive() -> None:
+    x = ml.tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    gc.collect()
+    y, total = F.add_layer_norm(x, x, 3)
+    del y, total
+    assert gc.collect() == 0
 
 
 X = np.ones((4, 5, 6), np.float32)

@@ -5,14 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests import oracle
 
+import mlext as ml
 from mlext import _C
+from mlext import functional as F
 
 FLOATS = [np.float32, np.float64, np.float16]
 # Relative and absolute error of one result.
 RTOL = {np.float32: 4e-6, np.float64: 1e-14, np.float16: 2.0**-10}
 ATOL = {np.float32: 1.2e-7, np.float64: 1e-15, np.float16: 2.0**-24}
-SIZES = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 511, 1000, 2049]
+SIZES = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 192, 193, 511, 1000, 2049]
 
 
 def normal(*shape: int, dtype: Any = np.float32, seed: int = 0) -> np.ndarray:
@@ -224,6 +227,86 @@ def test_bfloat16(level: str) -> None:
     expected = np.exp(log_softmax_of(x.numpy(), 1))
     got = _C.softmax(x, 1).numpy()
     assert (np.abs(got - expected) <= 2.0**-8 * expected).all()
+
+
+# ---- masked ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [*SIZES, 191, 192, 193])
+def test_masked_sizes(level: str, n: int) -> None:
+    rng = np.random.default_rng(n)
+    for dtype in FLOATS:
+        x = (3 * rng.standard_normal((5, n))).astype(dtype)
+        mask = rng.random((5, n)) < 0.5
+        mask[1], mask[2] = False, True
+        want = oracle.masked_softmax(x.astype(float), mask)
+        x = np.where(mask, x, np.array([np.nan, np.inf, -np.inf, 6e4], dtype)[np.arange(n) % 4])  # does not matter
+        for v in layouts(x):
+            for m in (mask, np.asfortranarray(mask)):
+                got = F.softmax(v, mask=m)
+                close(got, want, dtype)
+                assert (got[~mask] == 0).all()
+        close(F.softmax(np.ascontiguousarray(x.T), 0, mask=mask.T), want.T, dtype)
+
+
+def test_a_mask_of_all_is_none(level: str) -> None:
+    for n in (3, 40, 500):
+        x = normal(4, 6, n)
+        for axis in (0, 1, 2):
+            close(F.softmax(x, axis, mask=np.ones(x.shape, bool)), oracle.softmax(x.astype(float), axis), np.float32)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (6, 7), (6, 1), (3, 1, 1, 7), (1, 5, 1, 7), (3, 5, 6, 1), (3, 5, 6, 7)])
+def test_masks_broadcast(shape: tuple[int, ...]) -> None:
+    x, mask = normal(3, 5, 6, 7), np.random.default_rng(1).random(shape) < 0.7
+    for axis in range(4):
+        want = oracle.masked_softmax(x.astype(float), np.broadcast_to(mask, x.shape), axis)
+        close(F.softmax(x, axis, mask=np.asarray(mask)), want, np.float32)
+    last = x[..., None]
+    close(F.softmax(last, 3, mask=np.asarray(mask)[..., None]), want[..., None], np.float32)
+
+
+def test_gradient_of_what_is_masked_is_zero(level: str) -> None:
+    x = ml.tensor(normal(4, 9), requires_grad=True)
+    mask = np.random.default_rng(2).random((4, 9)) < 0.5
+    mask[3] = False
+    y = F.softmax(x, mask=mask)
+    y.backward(ml.tensor(normal(4, 9, seed=1)))
+    assert (x.grad.numpy()[~mask] == 0).all()
+    assert (x.grad.numpy()[mask] != 0).any()
+
+
+def test_a_bad_row_under_a_mask_is_nan_alone(level: str) -> None:
+    for n in (5, 16, 300):
+        x, mask = normal(4, n), np.ones((4, n), bool)
+        x[0, 1], x[1, 2], x[2] = np.nan, np.inf, -np.inf
+        mask[:, 0] = False
+        y = F.softmax(x, mask=mask)
+        assert np.isnan(y[:3]).any(axis=1).all()
+        assert np.isfinite(y[3]).all()
+
+
+def test_masks_of_threads(threads: Callable[[int], None]) -> None:
+    x, mask = normal(3, 40, 33, 65), np.random.default_rng(3).random((3, 1, 33, 65)) < 0.5
+    seen = set()
+    for count in (1, 2, 3):
+        threads(count)
+        seen.add(F.softmax(x, mask=mask).tobytes())
+    assert len(seen) == 1
+
+
+def test_refused_masks() -> None:
+    x = np.zeros((2, 3), np.float32)
+    with pytest.raises(TypeError, match="softmax: argument 'mask': expected .*bool"):
+        F.softmax(x, mask=x)
+    with pytest.raises(ValueError, match=r"softmax: argument 'mask': expected a shape that broadcasts to that of x"):
+        F.softmax(x, mask=np.ones((4, 2, 3), bool))
+    with pytest.raises(ValueError, match="softmax"):
+        F.softmax(x, mask=np.ones(2, bool))
+    with pytest.raises(IndexError, match="softmax: argument 'axis'"):
+        F.softmax(x, 2, mask=np.ones(3, bool))
+    assert F.softmax(x[:0], mask=np.ones(3, bool)).shape == (0, 3)
+    assert F.softmax(x[:, :0], mask=np.ones((2, 0), bool)).shape == (2, 0)
 
 
 # ---- cross-entropy with labels -------------------------------------------------------------------

@@ -57,10 +57,10 @@ class Limits {
   V least_, most_;
 };
 
-// The sum of term(i, part) over a row. Four chains of at most 32 additions, then the blocks in double: a row of 100,000
-// floats has an error of a few u.
+// A row folded into one number: step(sum, i, part) adds what belongs to one vector. Four chains of at most 32 additions,
+// then the blocks in double: a row of 100,000 floats has an error of a few u.
 template <class V, class F>
-MLEXT_INLINE typename V::Scalar row_sum(index n, F term) {
+MLEXT_INLINE typename V::Scalar row_fold(index n, F step) {
   constexpr index kBlock = 4 * 32 * V::N;
   double total = 0;
   index i = 0;
@@ -68,19 +68,33 @@ MLEXT_INLINE typename V::Scalar row_sum(index n, F term) {
   while (n - i >= 4 * V::N) {
     const index end = n - i < kBlock ? n : i + kBlock;
     for (; i + 4 * V::N <= end; i += 4 * V::N) {
-      a += term(i, Whole{});
-      b += term(i + V::N, Whole{});
-      c += term(i + 2 * V::N, Whole{});
-      d += term(i + 3 * V::N, Whole{});
+      a = step(a, i, Whole{});
+      b = step(b, i + V::N, Whole{});
+      c = step(c, i + 2 * V::N, Whole{});
+      d = step(d, i + 3 * V::N, Whole{});
     }
     if (n - i < 4 * V::N) break;
     total += static_cast<double>(reduce_add((a + b) + (c + d)));
     a = b = c = d = V::zero();
   }
-  for (; i + V::N <= n; i += V::N) a += term(i, Whole{});
-  if (i < n) b += keep(term(i, n - i), V::zero(), n - i);
+  for (; i + V::N <= n; i += V::N) a = step(a, i, Whole{});
+  if (i < n) b = keep(step(b, i, n - i), b, n - i);
   const auto rest = reduce_add((a + b) + (c + d));
   return n < kBlock ? rest : static_cast<typename V::Scalar>(total + static_cast<double>(rest));
+}
+
+// The sum of term(i, part).
+template <class V, class F>
+MLEXT_INLINE typename V::Scalar row_sum(index n, F term) {
+  return row_fold<V>(n, [&](V sum, index i, auto part) { return sum + term(i, part); });
+}
+// The sum of term(i, part)^2.
+template <class V, class F>
+MLEXT_INLINE typename V::Scalar row_squares(index n, F term) {
+  return row_fold<V>(n, [&](V sum, index i, auto part) {
+    const V v = term(i, part);
+    return fma(v, v, sum);
+  });
 }
 
 }  // namespace mlext::MLEXT_LEVEL

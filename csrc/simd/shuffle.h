@@ -55,21 +55,27 @@ MLEXT_INLINE Vec<T> pick(Vec<T> a, Vec<T> b) {
   return pick(a.v, b.v, LaneList<Vec<T>::N, Rule>{});
 }
 
-// Lane q of the result is the sum of the lanes of x[q]; the order of additions is that of reduce_add.
-template <class T, int h = Vec<T>::N / 2>
-MLEXT_INLINE Vec<T> reduce_each(const Vec<T>* x) {
+// Lane q of the result is the lanes of x[q] joined by f; the order is that of reduce_add.
+template <class T, int h = Vec<T>::N / 2, class F>
+MLEXT_INLINE Vec<T> fold_each(const Vec<T>* x, F f) {
   constexpr int N = Vec<T>::N;
   Vec<T> half[h];
 #pragma GCC unroll 16
   for (int q = 0; q < h; ++q) {
-    half[q] = Vec<T>(pick(x[q].v, x[q + h].v, LaneList<N, Keep<h>>{})) +
-              Vec<T>(pick(x[q].v, x[q + h].v, LaneList<N, Cross<h>>{}));
+    half[q] = f(Vec<T>(pick(x[q].v, x[q + h].v, LaneList<N, Keep<h>>{})),
+                Vec<T>(pick(x[q].v, x[q + h].v, LaneList<N, Cross<h>>{})));
   }
   if constexpr (h == 1) {
     return half[0];
   } else {
-    return reduce_each<T, h / 2>(half);
+    return fold_each<T, h / 2>(half, f);
   }
+}
+
+// Their sums.
+template <class T>
+MLEXT_INLINE Vec<T> reduce_each(const Vec<T>* x) {
+  return fold_each<T>(x, [](Vec<T> a, Vec<T> b) { return a + b; });
 }
 
 // x[i] lane j <-> x[j] lane i. Every step is one instruction of one cycle at all levels: first within 128-bit lanes, then

@@ -111,6 +111,17 @@ def add_entry(
     rebuild: Any,
     check: Any,
 ) -> None: ...
+def add_normalize_rows(
+    name: str,
+    x: Any = ...,
+    residual: Any = ...,
+    normalized_shape: Any = ...,
+    weight: Any = ...,
+    bias: Any = ...,
+    eps: Any = ...,
+    centred: Any = ...,
+    /,
+) -> tuple[Any, Any, Any]: ...
 def add_penalty_grad_(params: Any, grads: Any = ..., l1: Any = ..., l2: Any = ..., /) -> None: ...
 def add_scaled_(params: Any, others: Any = ..., alpha: Any = ..., /) -> None: ...
 def alias(x: Any) -> Tensor: ...
@@ -408,6 +419,7 @@ def mae(pred: Any, target: Any = ..., weight: Any = ..., reduction: Any = ..., /
 def mae_backward(
     pred: Any, target: Any = ..., weight: Any = ..., g: Any = ..., reduction: Any = ..., of_target: Any = ..., /
 ) -> Any: ...
+def masked_softmax(x: Any, mask: Any = ..., axis: Any = ..., /) -> Any: ...
 def matmul(a: Any, b: Any = ..., /) -> Any: ...
 def matmul_integer(a: Any, b: Any = ..., /) -> Any: ...
 def max(x: Any, axes: Any = ..., keepdims: Any = ..., /) -> Any: ...
@@ -493,7 +505,14 @@ def normalize_rows(
     /,
 ) -> Any: ...
 def normalize_rows_gradient(
-    g: Any, x: Any = ..., stats: Any = ..., normalized_shape: Any = ..., weight: Any = ..., centred: Any = ..., /
+    g: Any,
+    of_sum: Any = ...,
+    x: Any = ...,
+    stats: Any = ...,
+    normalized_shape: Any = ...,
+    weight: Any = ...,
+    centred: Any = ...,
+    /,
 ) -> Any: ...
 def normalize_with(
     name: str,

@@ -13,7 +13,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -75,7 +75,9 @@ def record(
     """Put ``out = op(*inputs)`` on the tape and return it.
 
     ``backward[i]`` maps the gradient of ``out`` to the gradient of ``inputs[i]`` and is called only if that input
-    wants one. ``saved`` lists the tensors the functions use, so that an in-place change of one is noticed.
+    wants one. It may return None: nothing flows, but the node of that input runs, with None if nothing else reaches it.
+    :func:`aside` uses this for ops with several results. ``saved`` lists the tensors the functions use, so that an
+    in-place change of one is noticed.
     """
     # A backward function that uses `out` must not keep the node alive through it.
     if saved and _C.is_among(out, saved):
@@ -90,26 +92,6 @@ def _tensor() -> Callable[[Any], Any]:
     from mlext.tensor import tensor
 
     return tensor
-
-
-def record_parts(
-    outs: Sequence[Any], op: str, x: Any, backward: Callable[[list[Any]], Any], saved: tuple[Any, ...] = ()
-) -> list[Any]:
-    """Put several results of one input on the tape, whose gradients come back together.
-
-    ``backward`` takes a list of the gradients of ``outs``, None for those that nothing came of. Each result has a node
-    of its own, which leaves its gradient in the list and passes nothing on; they have run when that of ``x`` runs.
-    """
-    whole = record(_C.alias(x), op, (x,), (lambda _: backward(found),), saved)
-    found: list[Any] = [None] * len(outs)
-
-    def part(i: int) -> Backward:
-        def leave(g: Any) -> None:
-            found[i] = g
-
-        return leave
-
-    return [record(out, op, (whole,), (part(i),)) for i, out in enumerate(outs)]
 
 
 def keep(x: Any) -> Any:
@@ -134,6 +116,29 @@ def jointly(count: int, backward: Callable[[Any], Sequence[Any]]) -> tuple[Backw
         return one
 
     return tuple([pick(i) for i in range(count)])
+
+
+def aside(value: Tensor, op: str, main: Tensor, left: dict[Any, Any], name: Any) -> Tensor:
+    """Put a further result of the op that made ``main`` on the tape and return it.
+
+    Its gradient does not flow: it waits in ``left[name]`` for the node of ``main``, which runs after this one.
+    """
+
+    def backward(g: Any) -> None:
+        left[name] = g
+
+    # What `main` saved may have the value among it, and must not keep this node alive.
+    return record(_C.alias(value), op, (main,), (backward,))
+
+
+def record_parts(outs: Sequence[Any], op: str, x: Any, backward: Callable[[list[Any]], Any]) -> list[Any]:
+    """Put several results of one input on the tape, whose gradients come back together.
+
+    ``backward`` takes a list of the gradients of ``outs``, None for those that nothing came of.
+    """
+    left: dict[Any, Any] = {}
+    whole = record(_C.alias(x), op, (x,), (lambda _: backward([left.get(i) for i in range(len(outs))]),))
+    return [aside(out, op, whole, left, i) for i, out in enumerate(outs)]
 
 
 def run_backward(root: Tensor, gradient: Tensor, sink: Callable[[Tensor, Tensor], None]) -> None:
@@ -161,20 +166,22 @@ def _step(
 ) -> None:
     if not node.backward or _C.versions(node.saved) != node.versions:
         node.refuse()
-    for hook in node.hooks or ():  # of a tensor: something came back to it
-        g = _run_hook(hook, cast("Tensor", g))
+    for hook in node.hooks or ():
+        g = g if g is None else _run_hook(hook, g)
     for parent, backward in zip(node.parents, node.backward, strict=True):
         if parent is None:
             continue
         flow = backward(g)
         if not isinstance(parent, Node):
-            sink(parent, flow)
-        elif parent.sequence not in pending:
+            if flow is not None:
+                sink(parent, flow)
+        elif parent.sequence in pending:
+            before = pending[parent.sequence][1]
+            if flow is not None:
+                pending[parent.sequence] = (parent, flow if before is None else _C.add(before, flow))
+        else:
             pending[parent.sequence] = (parent, flow)
             heapq.heappush(heap, -parent.sequence)
-        elif flow is not None:
-            before = pending[parent.sequence][1]
-            pending[parent.sequence] = (parent, flow if before is None else _C.add(before, flow))
     node.release()
 
 

@@ -45,6 +45,8 @@ def unary(name, meaning, **options):
 
 IDX = np.array([2, 0, 2, 1])
 ROWS_OF_IDX = np.tile(IDX, (5, 1))
+MASK = np.random.default_rng(5).random((5, 7)) < 0.6
+MASK[2], MASK[:, 3] = False, False  # a row and a column in which nothing takes part
 CONSTANTS = {}
 
 
@@ -159,6 +161,20 @@ REDUCTIONS = [
     Case("logsumexp", F.logsumexp, oracle.logsumexp, ulps=16),
     Case("softmax", F.softmax, oracle.softmax, ulps=32),
     Case("softmax_axis", lambda x: F.softmax(x, 0), lambda x: oracle.softmax(x, 0), ulps=32),
+    Case(
+        "softmax_masked",
+        lambda x: F.softmax(x, mask=like(x, MASK)),
+        lambda x: oracle.masked_softmax(x, MASK),
+        elementwise=False,
+        ulps=32,
+    ),
+    Case(
+        "softmax_masked_axis",
+        lambda x: F.softmax(x, 0, mask=like(x, MASK)),
+        lambda x: oracle.masked_softmax(x, MASK, 0),
+        elementwise=False,
+        ulps=32,
+    ),
     Case("log_softmax", F.log_softmax, oracle.log_softmax, ulps=32),
     Case(
         "log_softmax_axis",
@@ -219,6 +235,11 @@ SHAPES = [
     Case("sort", lambda x: F.sort(x, 1)[0], lambda x: np.sort(x, 1)),
     Case("topk", lambda x: F.topk(x, 3)[0], lambda x: -np.sort(-x, 1)[:, :3]),
 ]
+
+
+def joined(results):
+    """Two results of one shape as one."""
+    return F.concat(results, 1)
 
 
 def _linear(x, w, b):
@@ -366,8 +387,26 @@ PRODUCTS = [
     Case(
         "rms_norm",
         lambda x, w: F.rms_norm(x, 7, w, 1e-5),
-        lambda x, w: x / np.sqrt(np.mean(x**2, -1, keepdims=True) + 1e-5) * w,
+        lambda x, w: oracle.over_root_mean_square(x) * w,
         ((5, 7), (7,)),
+        ulps=64,
+        elementwise=False,
+    ),
+    Case(
+        "add_layer_norm",
+        lambda x, r, w, b: joined(F.add_layer_norm(x, r, 7, w, b)),
+        lambda x, r, w, b: np.concatenate([oracle.normalized(x + r, (1,)) * w + b, x + r], 1),
+        ((5, 7), (5, 7), (7,), (7,)),
+        ulps=64,
+        elementwise=False,
+    ),
+    Case(
+        "add_rms_norm",
+        lambda x, r, w: joined(F.add_rms_norm(x, r, 7, w, 1e-5)),
+        lambda x, r, w: np.concatenate(
+            [(x + r) / np.sqrt(np.mean((x + r) ** 2, -1, keepdims=True) + 1e-5) * w, x + r], 1
+        ),
+        ((5, 7), (5, 7), (7,)),
         ulps=64,
         elementwise=False,
     ),

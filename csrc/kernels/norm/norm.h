@@ -6,6 +6,7 @@
 //   columns   x (N, L, C): mean and variance of each sample's (or all samples') L rows of each of G groups of adjacent
 //             channels. Batch norm: one sample, G = C. Instance norm: G = C. Group norm: any G. weight and bias (C,).
 //   rows      x (R, K): of each row. Layer norm; and RMS norm, where mean is 0 and var the mean square. weight, bias (K,).
+//             Also of the sum of x and a residual, which is a second result.
 //
 // Numbers: variances are sums of squares about a value near the mean, never a difference of large sums; partial sums of
 // some rows meet in float64, in an order that depends on shapes alone. Half types compute in float32, C below.
@@ -30,7 +31,8 @@ using NormFn = void (*)(const NormArgs&);
 // Some rows, each by itself.
 struct NormRowsArgs {
   const void *x, *g;
-  void* out;
+  const void* residual;  // null, or what is added to x; of a gradient: that of the sum, which is added to the result
+  void *out, *sum;
   index count, n;
   const void *weight, *bias;  // n of C
   void *mean, *rstd;          // `count` of C: results, or read by the gradient
@@ -41,12 +43,12 @@ struct NormRowsArgs {
 
 // The relu of [relu] is that of y. A gradient passes where y > 0, which is computed again.
 struct NormKernels {
-  NormFn moments[kDTypes];           // mean of each column, and the sum of squares about it
-  NormFn apply[2][kDTypes];          // [relu]  out = y
-  NormFn gradient_sums[2][kDTypes];  // [relu]  sums of g, and of g (x - mean)
-  NormFn gradient[2][kDTypes];       // [relu]  out = dx
-  void (*rows[kDTypes])(const NormRowsArgs&);
-  void (*rows_gradient[kDTypes])(const NormRowsArgs&);
+  NormFn moments[kDTypes];                                 // mean of each column, and the sum of squares about it
+  NormFn apply[2][kDTypes];                                // [relu]  out = y
+  NormFn gradient_sums[2][kDTypes];                        // [relu]  sums of g, and of g (x - mean)
+  NormFn gradient[2][kDTypes];                             // [relu]  out = dx
+  void (*rows[2][kDTypes])(const NormRowsArgs&);           // [residual]
+  void (*rows_gradient[2][kDTypes])(const NormRowsArgs&);  // [residual]
 };
 
 // ---- driver ---------------------------------------------------------------------------------------------------------
@@ -73,10 +75,17 @@ NormGradients normalize_gradient(const char* op, const Array& g, const Array& x,
 void update_running(const Array& running_mean, const Array& running_var, const Array& mean, const Array& var,
                     double momentum, index count);
 
-// x (..., K) of the shape of weight, K its number of elements. stats: (2, rows), means and 1 / sqrt(var + eps).
-Array normalize_rows(const char* op, const Array& x, const Dims& normalized, const Array* weight, const Array* bias,
-                     double eps, bool centred, Array& stats);
-NormGradients normalize_rows_gradient(const char* op, const Array& g, const Array& x, const Array& stats,
-                                      const Dims& normalized, const Array* weight, bool centred);
+struct NormRowsOptions {
+  double eps;
+  bool centred;
+};
+
+// x (..., K) of the shape of weight, K its number of elements. stats: (2, rows), means and 1 / sqrt(var + eps). With a
+// residual of the shape of x: of the sum of both, which `sum` becomes.
+Array normalize_rows(const char* op, const Array& x, const Array* residual, const Dims& normalized, const Array* weight,
+                     const Array* bias, NormRowsOptions options, Array& stats, Array& sum);
+// of_sum: null, or the gradient of x that comes from elsewhere, added to this one.
+NormGradients normalize_rows_gradient(const char* op, const Array& g, const Array* of_sum, const Array& x,
+                                      const Array& stats, const Dims& normalized, const Array* weight, bool centred);
 
 }  // namespace mlext

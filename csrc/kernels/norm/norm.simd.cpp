@@ -2,8 +2,7 @@
 // order, row by row. Rows: a row stays in L1 from its mean to its result.
 #include "kernels/norm/norm.h"
 
-#include "simd/compute.h"
-#include "simd/parts.h"
+#include "kernels/norm/row_bodies.h"
 
 namespace mlext::MLEXT_LEVEL {
 namespace {
@@ -12,10 +11,6 @@ constexpr index kStrip = 8;
 // Rows whose mean the squares are taken about. Other rows may lie elsewhere; but as these stay in, the sum of squares is
 // at most rows / kNear times that about the mean, and so is its rounding error.
 constexpr index kNear = 32;
-
-// Values whose squares overflow are squared after this factor.
-template <class C>
-constexpr C kSmall = sizeof(C) == 4 ? C(0x1p-96) : C(0x1p-768);
 
 template <index kRows>
 struct Strip {};
@@ -167,75 +162,6 @@ void gradient(const NormArgs& args) {
   });
 }
 
-// ---- rows -------------------------------------------------------------------------------------------------------------
-
-template <class S>
-void rows(const NormRowsArgs& args) {
-  using C = typename Compute<S>::Type;
-  using V = Vec<C>;
-  const index n = args.n;
-  const C *weight = static_cast<const C*>(args.weight), *bias = static_cast<const C*>(args.bias);
-  for (index r = 0; r < args.count; ++r) {
-    const S* x = static_cast<const S*>(args.x) + r * n;
-    S* y = static_cast<S*>(args.out) + r * n;
-    C mean(0);
-    if (args.centred) {
-      mean = row_sum<V>(n, [&](index i, auto part) { return get<V>(x + i, part); }) / static_cast<C>(n);
-    }
-    const V center(mean);
-    C squares = row_sum<V>(n, [&](index i, auto part) {
-      const V d = get<V>(x + i, part) - center;
-      return d * d;
-    });
-    C factor(1);
-    if (!(squares < static_cast<C>(__builtin_inf()))) {
-      factor = kSmall<C>;
-      squares = row_sum<V>(n, [&](index i, auto part) {
-        const V d = (get<V>(x + i, part) - center) * V(factor);
-        return d * d;
-      });
-    }
-    const V scale = V(factor) / sqrt(V(squares / static_cast<C>(n) + static_cast<C>(args.eps) * factor * factor));
-    each<V>(n, [&](index i, auto part) {
-      const V d = (get<V>(x + i, part) - center) * scale;
-      put(y + i, fma(d, get<V>(weight + i, part), get<V>(bias + i, part)), part);
-    });
-    static_cast<C*>(args.mean)[r] = mean;
-    put(static_cast<C*>(args.rstd) + r, scale, index{1});
-  }
-}
-
-// With h = (x - mean) rstd:  dx = rstd (g w - mean(g w) - h mean(g w h)), where RMS norm has no mean(g w).
-template <class S>
-void rows_gradient(const NormRowsArgs& args) {
-  using C = typename Compute<S>::Type;
-  using V = Vec<C>;
-  const index n = args.n;
-  const C* weight = static_cast<const C*>(args.weight);
-  C *of_weight = static_cast<C*>(args.partial), *of_bias = of_weight + n;
-  for (index r = 0; r < args.count; ++r) {
-    const S *x = static_cast<const S*>(args.x) + r * n, *g = static_cast<const S*>(args.g) + r * n;
-    S* dx = static_cast<S*>(args.out) + r * n;
-    const C rstd = static_cast<const C*>(args.rstd)[r];
-    const V center(static_cast<const C*>(args.mean)[r]), scale(rstd);
-    V ones[2] = {V::zero(), V::zero()};  // mean(g w) from chains of their own
-    const C by_x = row_sum<V>(n, [&](index i, auto part) {
-      const V slope = get<V>(g + i, part) * get<V>(weight + i, part);
-      ones[i / V::N % 2] += slope;
-      return slope * (get<V>(x + i, part) - center);
-    });
-    const C count = static_cast<C>(n);
-    const V about_one(args.centred ? -rstd * (reduce_add(ones[0] + ones[1]) / count) : C(0));
-    const V about_x(-rstd * rstd * rstd * (by_x / count));
-    each<V>(n, [&](index i, auto part) {
-      const V slope = get<V>(g + i, part), d = get<V>(x + i, part) - center;
-      put(dx + i, fma(slope * get<V>(weight + i, part), scale, fma(d, about_x, about_one)), part);
-      put(of_weight + i, fma(slope, d * scale, get<V>(of_weight + i, part)), part);
-      put(of_bias + i, get<V>(of_bias + i, part) + slope, part);
-    });
-  }
-}
-
 template <class S>
 constexpr void add_type(NormKernels& t, DType dtype) {
   const int type = static_cast<int>(dtype);
@@ -246,8 +172,10 @@ constexpr void add_type(NormKernels& t, DType dtype) {
   t.gradient_sums[1][type] = gradient_sums<true, S>;
   t.gradient[0][type] = gradient<false, S>;
   t.gradient[1][type] = gradient<true, S>;
-  t.rows[type] = rows<S>;
-  t.rows_gradient[type] = rows_gradient<S>;
+  t.rows[0][type] = rows<S, false>;
+  t.rows[1][type] = rows<S, true>;
+  t.rows_gradient[0][type] = rows_gradient<S, false>;
+  t.rows_gradient[1][type] = rows_gradient<S, true>;
 }
 
 constexpr NormKernels make_table() {

@@ -27,12 +27,15 @@ struct RowsRun {
   NormRowsArgs args;  // of all rows
 
   index size() const { return item_size(dtype); }
+  bool adds() const { return args.residual != nullptr; }
   NormRowsArgs part(index begin, index end) const {
     NormRowsArgs part = args;
     const index at = begin * args.n * size(), statistic = begin * item_size(accumulate_dtype(dtype));
     part.x = moved(args.x, at);
     part.g = moved(args.g, at);
+    part.residual = moved(args.residual, at);
     part.out = moved(args.out, at);
+    part.sum = moved(args.sum, at);
     part.mean = moved(args.mean, statistic);
     part.rstd = moved(args.rstd, statistic);
     part.count = end - begin;
@@ -56,7 +59,7 @@ struct RowsRun {
   void forward() const {
     const RowsRun run = completed<C>();
     parallel_for(args.count, grain(1),
-                 [&](index begin, index end) { kernels->rows[static_cast<int>(dtype)](run.part(begin, end)); });
+                 [&](index begin, index end) { kernels->rows[adds()][static_cast<int>(dtype)](run.part(begin, end)); });
   }
 
   template <class C>
@@ -70,7 +73,7 @@ struct RowsRun {
         NormRowsArgs part = run.part(b * together, std::min(args.count, (b + 1) * together));
         part.partial = partial + b * 2 * n;
         std::fill_n(partial + b * 2 * n, 2 * n, C(0));
-        kernels->rows_gradient[static_cast<int>(dtype)](part);
+        kernels->rows_gradient[adds()][static_cast<int>(dtype)](part);
       }
     });
     parallel_for(n, kRowsChunk / (blocks + 1) + 1, [&](index begin, index end) {
@@ -102,45 +105,69 @@ index rows_of(const char* op, const Array& x, const Dims& normalized) {
   return rows;
 }
 
+// An array of the shape and dtype of x, dense.
+Array same_as_x(const char* op, const char* name, const Array& a, const Array& x) {
+  require_same_dtype(op, name, a, "x", x);
+  require_shape(op, name, a, x.shape, ", that of x");
+  return dense(a);
+}
+
 }  // namespace
 
-Array normalize_rows(const char* op, const Array& x, const Dims& normalized, const Array* weight, const Array* bias,
-                     double eps, bool centred, Array& stats) {
+Array normalize_rows(const char* op, const Array& x, const Array* residual, const Dims& normalized, const Array* weight,
+                     const Array* bias, NormRowsOptions options, Array& stats, Array& sum) {
   const index count = rows_of(op, x, normalized);
-  const Array from = dense(x);
+  const Array from = dense(x), other = residual == nullptr ? Array() : same_as_x(op, "residual", *residual, x);
   const ChannelVector w(op, "weight", weight, x, normalized, "the normalized shape");
   const ChannelVector b(op, "bias", bias, x, normalized, "the normalized shape");
   stats = Array::empty({2, count}, accumulate_dtype(x.dtype));
   Array y = Array::empty(x.shape, x.dtype, x.device);
-  void* rstd = moved(stats.data, stats.nbytes() / 2);
-  const RowsRun run{&norm_kernels(x.device),
-                    x.dtype,
-                    {from.data, nullptr, y.data, count, normalized.count(), w.data(), b.data(), stats.data, rstd, eps,
-                     centred, nullptr}};
-  launch(op, {8 * static_cast<double>(x.size()), 2 * static_cast<double>(x.nbytes())}, {&from, w.used(), b.used()},
-         {&y, &stats}, [run] { run.dtype == DType::float64 ? run.forward<double>() : run.forward<float>(); });
+  if (residual != nullptr) sum = Array::empty(x.shape, x.dtype, x.device);
+  RowsRun run{&norm_kernels(x.device), x.dtype, {}};
+  run.args.x = from.data;
+  run.args.residual = other.data;
+  run.args.out = y.data;
+  run.args.sum = sum.data;
+  run.args.count = count;
+  run.args.n = normalized.count();
+  run.args.weight = w.data();
+  run.args.bias = b.data();
+  run.args.mean = stats.data;
+  run.args.rstd = moved(stats.data, stats.nbytes() / 2);
+  run.args.eps = options.eps;
+  run.args.centred = options.centred;
+  const bool adds = residual != nullptr;
+  launch(op, {8 * static_cast<double>(x.size()), (adds ? 4 : 2) * static_cast<double>(x.nbytes())},
+         {&from, adds ? &other : nullptr, w.used(), b.used()}, {&y, &stats, adds ? &sum : nullptr},
+         [run] { run.dtype == DType::float64 ? run.forward<double>() : run.forward<float>(); });
   return y;
 }
 
-NormGradients normalize_rows_gradient(const char* op, const Array& g, const Array& x, const Array& stats,
-                                      const Dims& normalized, const Array* weight, bool centred) {
+NormGradients normalize_rows_gradient(const char* op, const Array& g, const Array* of_sum, const Array& x,
+                                      const Array& stats, const Dims& normalized, const Array* weight, bool centred) {
   const index count = rows_of(op, x, normalized);
-  require_same_dtype(op, "g", g, "x", x);
-  require_shape(op, "g", g, x.shape, ", that of x");
   const DType computed = accumulate_dtype(x.dtype);
   require_dtype(op, "stats", stats, computed, "that of the statistics");
   require_shape(op, "stats", stats, {2, count}, ", mean and rstd of every row");
-  const Array from = dense(x), slopes = dense(g), kept = dense(stats);
+  const Array from = dense(x), slopes = same_as_x(op, "g", g, x), kept = dense(stats);
+  const bool adds = of_sum != nullptr;
+  const Array others = adds ? same_as_x(op, "of_sum", *of_sum, x) : Array();
   const ChannelVector w(op, "weight", weight, x, normalized, "the normalized shape");
   NormGradients out{Array::empty(x.shape, x.dtype), Array::empty(normalized, computed),
                     Array::empty(normalized, computed)};
-  void* rstd = moved(kept.data, kept.nbytes() / 2);
-  const RowsRun run{&norm_kernels(x.device),
-                    x.dtype,
-                    {from.data, slopes.data, out.x.data, count, normalized.count(), w.data(), nullptr, kept.data, rstd,
-                     0, centred, nullptr}};
-  launch(op, {16 * static_cast<double>(x.size()), 3 * static_cast<double>(x.nbytes())},
-         {&from, &slopes, &kept, w.used()}, {&out.x, &out.weight, &out.bias},
+  RowsRun run{&norm_kernels(x.device), x.dtype, {}};
+  run.args.x = from.data;
+  run.args.g = slopes.data;
+  run.args.residual = others.data;
+  run.args.out = out.x.data;
+  run.args.count = count;
+  run.args.n = normalized.count();
+  run.args.weight = w.data();
+  run.args.mean = kept.data;
+  run.args.rstd = moved(kept.data, kept.nbytes() / 2);
+  run.args.centred = centred;
+  launch(op, {16 * static_cast<double>(x.size()), (adds ? 4 : 3) * static_cast<double>(x.nbytes())},
+         {&from, &slopes, adds ? &others : nullptr, &kept, w.used()}, {&out.x, &out.weight, &out.bias},
          [run, to = out.weight.data, bias = out.bias.data] {
            run.dtype == DType::float64 ? run.backward(static_cast<double*>(to), static_cast<double*>(bias))
                                        : run.backward(static_cast<float*>(to), static_cast<float*>(bias));

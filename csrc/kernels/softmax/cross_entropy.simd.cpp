@@ -103,11 +103,14 @@ struct LabelSlopes {
     const LogSum<C> s = saved_log_sum<C>(args, r);
     const V slope(k * ((C(1) - smoothing) * weight_of(y) + spread));
     if (smoothing == C(0)) {
-      each<V>(n, [&](index i, auto part) { put(dx + i, slope * exp(log_probability(get<V>(x + i, part), s)), part); });
+      each<V>(n, [&](index i, auto part) {
+        put(dx + i, slope * exp_below(log_probability(get<V>(x + i, part), s)), part);
+      });
     } else {
       const V share(k * each_class);
       each<V>(n, [&](index i, auto part) {
-        put(dx + i, slope * exp(log_probability(get<V>(x + i, part), s)) - share * weight_at<V>(weight, i, part), part);
+        put(dx + i, slope * exp_below(log_probability(get<V>(x + i, part), s)) - share * weight_at<V>(weight, i, part),
+            part);
       });
     }
     return (element(x + y) - s.max) - s.tail;
@@ -185,7 +188,7 @@ void target_backward(const CrossEntropyArgs& args) {
     const LogSum<C> s = saved_log_sum<C>(args, r);
     const V total(row_sum<V>(n, [&](index i, auto part) { return target_at<V, S, C>(args, t, i, part); }));
     each<V>(n, [&](index i, auto part) {
-      const V p = exp(log_probability(get<V>(x + i, part), s));
+      const V p = exp_below(log_probability(get<V>(x + i, part), s));
       put(dx + i, k * (p * total - target_at<V, S, C>(args, t, i, part)), part);
     });
   }

@@ -21,6 +21,30 @@ MLEXT_INLINE Vec<T> exp_below(Vec<T> x) {
   return scale(not_less(x, Vec<T>(ExpData<T>::kMin)), exp_polynomial(r), n);
 }
 
+template <class V>
+MLEXT_INLINE V lowest() {
+  return V(-typename V::Scalar(__builtin_inf()));
+}
+
+MLEXT_INLINE index lanes_of(Whole, index all) { return all; }
+MLEXT_INLINE index lanes_of(index count, index) { return count; }
+
+// 1 where set, else 0. Apart from what uses it: gcc 12 fails on loop and comparison together.
+template <class V>
+[[gnu::noinline]] V ones_where(const bool* p, index count) {
+  typename V::Scalar lanes[V::N] = {};
+  for (index k = 0; k < count; ++k) lanes[k] = p[k] ? 1 : 0;
+  return V::load(lanes);
+}
+template <class V, class Part>
+MLEXT_INLINE Mask<typename V::Scalar> mask_at(const bool* p, Part part) {
+  if constexpr (sizeof(typename V::Scalar) == sizeof(float)) {
+    return get<V>(p, part) > V::zero();
+  } else {
+    return ones_where<V>(p, lanes_of(part, V::N)) > V::zero();
+  }
+}
+
 // The largest element; NaN is passed over (it comes back through the sum of exponentials).
 template <class V, class S>
 MLEXT_INLINE typename V::Scalar row_max(const S* x, index n) {

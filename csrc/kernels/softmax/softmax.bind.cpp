@@ -41,6 +41,8 @@ Array cross_entropy_soft_backward_door(const Array& logits, const Array& target,
 
 void bind_softmax(py::module_& m) {
   door<&softmax>(m, "softmax", {"x", "axis"}, "exp(x) / sum exp(x) along one axis.");
+  door<&masked_softmax>(m, "masked_softmax", {"x", "mask", "axis"},
+                        "The same of the elements where mask; 0 elsewhere.");
   door<&log_softmax>(m, "log_softmax", {"x", "axis"}, "log of softmax(x) along one axis.");
   door<&logsumexp>(m, "logsumexp", {"x", "axis", "keepdims"}, "log of sum exp(x) along one axis.");
   door<&softmax_backward>(m, "softmax_backward", {"y", "g", "axis"}, "y (g - sum g y) for y = softmax(x).");

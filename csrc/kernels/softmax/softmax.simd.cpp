@@ -1,34 +1,118 @@
 #include "kernels/softmax/softmax.h"
+
+#include "kernels/softmax/columns.h"
 #include "kernels/softmax/rows.h"
-#include "simd/math_log.h"
 
 namespace mlext::MLEXT_LEVEL {
 namespace {
 
 // ---- rows: three passes over a row that stays in L1 -------------------------------------------------------------------
 
+// Up to this length the trees that end a row and the division take longer than its vectors: rows go through each pass
+// as many at a time as a vector has lanes, so that one tree and one division serve all of them. Their exponentials stay
+// in L1, 2 x 12 KiB with the input.
+constexpr index kTogether = 192;
+
+template <class C>
+void softmax_together(const SoftmaxArgs& args) {
+  using V = Vec<C>;
+  const index n = args.n;
+  for (index first = 0; first < args.count; first += V::N) {
+    const index rows = args.count - first < V::N ? args.count - first : V::N;
+    const C* x = static_cast<const C*>(args.x) + first * n;
+    C* y = static_cast<C*>(args.out) + first * n;
+    V parts[V::N];
+    for (index r = rows; r < V::N; ++r) parts[r] = V::zero();
+    for (index r = 0; r < rows; ++r) {
+      V top = lowest<V>();
+      each<V>(n, [&](index i, auto part) { top = max(keep(get<V>(x + r * n + i, part), lowest<V>(), part), top); });
+      parts[r] = top;
+    }
+    C shared[V::N];
+    fold_each<C>(parts, [](V a, V b) { return max(a, b); }).store(shared);
+    for (index r = 0; r < rows; ++r) {
+      const V m(shared[r]);
+      V sum = V::zero();
+      each<V>(n, [&](index i, auto part) {
+        const V v = exp_below(get<V>(x + r * n + i, part) - m);
+        put(y + r * n + i, v, part);
+        sum += keep(v, V::zero(), part);
+      });
+      parts[r] = sum;
+    }
+    (V(C(1)) / reduce_each<C>(parts)).store(shared);
+    for (index r = 0; r < rows; ++r) {
+      const V inverse(shared[r]);
+      C* row = y + r * n;
+      each<V>(n, [&](index i, auto part) { put(row + i, get<V>(row + i, part) * inverse, part); });
+    }
+  }
+}
+
+// The maximum of the next row is found before the last pass over this one, whose factor takes a tree of additions and a
+// division after the last exponential: something to do for as long. While exponentials are what takes the time, memory
+// brings the next row.
 template <class S>
 void softmax_rows(const SoftmaxArgs& args) {
   using C = typename Compute<S>::Type;
   using V = Vec<C>;
+  constexpr bool in_place = sizeof(S) == sizeof(C);  // exponentials in place of the result, or aside: it is narrower
   const index n = args.n;
-  for (index r = 0; r < args.count; ++r) {
-    const S* x = static_cast<const S*>(args.x) + r * n;
-    S* y = static_cast<S*>(args.out) + r * n;
-    C* e;  // exponentials: in place of the result, or aside when that is narrower
-    if constexpr (sizeof(S) == sizeof(C)) {
+  if constexpr (in_place) {
+    if (n <= kTogether) return softmax_together<C>(args);
+  }
+  const S* x = static_cast<const S*>(args.x);
+  S* y = static_cast<S*>(args.out);
+  C top = row_max<V>(x, n);
+  for (index r = 0; r < args.count; ++r, x += n, y += n) {
+    C* e;
+    if constexpr (in_place) {
       e = y;
     } else {
       e = static_cast<C*>(args.work);
     }
-    const V m(row_max<V>(x, n));
+    const V m(top);
     const C sum = row_sum<V>(n, [&](index i, auto part) {
+      __builtin_prefetch(x + n + i);
+      __builtin_prefetch(y + n + i, 1);
       const V v = exp_below(get<V>(x + i, part) - m);
       put(e + i, v, part);
       return v;
     });
     // One division per row; the product with the reciprocal is within 1.5 ulp of the quotient.
     const V inverse(C(1) / sum);
+    if (r + 1 < args.count) top = row_max<V>(x + n, n);
+    each<V>(n, [&](index i, auto part) { put(y + i, get<V>(e + i, part) * inverse, part); });
+  }
+}
+
+template <class S>
+void masked_softmax_rows(const SoftmaxArgs& args) {
+  using C = typename Compute<S>::Type;
+  using V = Vec<C>;
+  const index n = args.n;
+  for (index r = 0; r < args.count; ++r) {
+    const S* x = static_cast<const S*>(args.x) + r * n;
+    S* y = static_cast<S*>(args.out) + r * n;
+    const bool* mask = args.mask + r * args.mask_step;
+    C* e;
+    if constexpr (sizeof(S) == sizeof(C)) {
+      e = y;
+    } else {
+      e = static_cast<C*>(args.work);
+    }
+    V top = lowest<V>();
+    each<V>(n, [&](index i, auto part) {
+      top = max(select(mask_at<V>(mask + i, part), get<V>(x + i, part), lowest<V>()), top);
+    });
+    const V m(reduce_max(top));
+    const C sum = row_sum<V>(n, [&](index i, auto part) {
+      const V v = exp_below(select(mask_at<V>(mask + i, part), get<V>(x + i, part) - m, lowest<V>()));
+      put(e + i, v, part);
+      return v;
+    });
+    // The maximum is 1 of the sum, if there is one.
+    const V inverse(sum == C(0) ? C(0) : C(1) / sum);
     each<V>(n, [&](index i, auto part) { put(y + i, get<V>(e + i, part) * inverse, part); });
   }
 }
@@ -96,82 +180,6 @@ void log_softmax_backward_rows(const SoftmaxArgs& args) {
     each<V>(n,
             [&](index i, auto part) { put(dx + i, fma(-exp(get<V>(y + i, part)), sum, get<V>(g + i, part)), part); });
   }
-}
-
-// ---- columns: one vector of slices side by side -----------------------------------------------------------------------
-
-// The sum of term(i) over the rows: chains of 32, joined in a second chain.
-template <class V, class F>
-MLEXT_INLINE V column_sum(index n, F term) {
-  V total = V::zero();
-  for (index begin = 0; begin < n; begin += 32) {
-    const index end = n - begin < 32 ? n : begin + 32;
-    V a = V::zero();
-    for (index i = begin; i < end; ++i) a += term(i);
-    total += a;
-  }
-  return total;
-}
-
-template <class V, class S, class Part>
-MLEXT_INLINE V column_max(const S* x, index n, index step, Part part) {
-  V m(-typename V::Scalar(__builtin_inf()));
-  for (index i = 0; i < n; ++i) m = max(get<V>(x + i * step, part), m);
-  return m;
-}
-
-template <class S, SoftmaxOp op, class Part>
-MLEXT_INLINE void column_slices(const SoftmaxArgs& args, index c, Part part) {
-  using C = typename Compute<S>::Type;
-  using V = Vec<C>;
-  const index n = args.n, step = args.step;
-  const S* x = static_cast<const S*>(args.x) + c;
-  const S* g = static_cast<const S*>(args.g) + c;
-  S* out = static_cast<S*>(args.out) + c;
-  auto at = [&](const S* p, index i) { return get<V>(p + i * step, part); };
-  auto to = [&](index i, V v) { put(out + i * step, v, part); };
-  if constexpr (op == SoftmaxOp::softmax) {
-    C* e = static_cast<C*>(args.work);
-    const V m = column_max<V>(x, n, step, part);
-    const V sum = column_sum<V>(n, [&](index i) {
-      const V v = exp_below(at(x, i) - m);
-      v.store(e + i * V::N);
-      return v;
-    });
-    const V inverse = V(C(1)) / sum;
-    for (index i = 0; i < n; ++i) to(i, V::load(e + i * V::N) * inverse);
-  } else if constexpr (op == SoftmaxOp::log_softmax) {
-    const V m = column_max<V>(x, n, step, part);
-    const V one(C(1));
-    V ties = V::zero();  // as in row_log_sums
-    const V others = column_sum<V>(n, [&](index i) {
-      const V v = at(x, i);
-      ties += select(v == m, one, V::zero());
-      return select(v == m, V::zero(), exp_below(v - m));
-    });
-    const V log_sum = (m - m) + log1p(others + (ties - one));
-    for (index i = 0; i < n; ++i) to(i, (at(x, i) - m) - log_sum);
-  } else if constexpr (op == SoftmaxOp::logsumexp) {
-    V m = column_max<V>(x, n, step, part);
-    m = select(m - m == V::zero(), m, V::zero());
-    const V sum = column_sum<V>(n, [&](index i) { return exp(at(x, i) - m); });
-    put(static_cast<C*>(args.out) + c, m + log(sum), part);
-  } else if constexpr (op == SoftmaxOp::softmax_backward) {
-    const V dot = column_sum<V>(n, [&](index i) { return at(x, i) * at(g, i); });
-    for (index i = 0; i < n; ++i) to(i, at(x, i) * (at(g, i) - dot));
-  } else {
-    const V sum = column_sum<V>(n, [&](index i) { return at(g, i); });
-    for (index i = 0; i < n; ++i) to(i, fma(-exp(at(x, i)), sum, at(g, i)));
-  }
-}
-
-template <class S, SoftmaxOp op>
-void softmax_columns(const SoftmaxArgs& args) {
-  using V = Vec<typename Compute<S>::Type>;
-  const index count = args.count;
-  index c = 0;
-  for (; c + V::N <= count; c += V::N) column_slices<S, op>(args, c, Whole{});
-  if (c < count) column_slices<S, op>(args, c, count - c);
 }
 
 // ---- the table --------------------------------------------------------------------------------------------------------

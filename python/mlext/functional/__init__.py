@@ -77,6 +77,7 @@ from mlext.functional.indexing import getitem, setitem
 from mlext.functional.interpolation import interpolate
 from mlext.functional.linear import bilinear, embedding, linear, matmul
 from mlext.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from mlext.functional.normalization_of_sums import add_layer_norm, add_rms_norm
 from mlext.functional.pooling import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -141,6 +142,8 @@ __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
     "add",
+    "add_layer_norm",
+    "add_rms_norm",
     "all",
     "any",
     "argmax",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlext import _C
+from mlext.autograd import aside
 from mlext.functional._common import jointly, keep, record
 
 
@@ -42,9 +43,32 @@ def over_rows(name: str, x: Any, normalized_shape: Any, weight: Any, bias: Any, 
     y, stats = _C.normalize_rows(name, x, normalized_shape, weight, bias, eps, centred)
 
     def backward(g: Any) -> Any:
-        return _C.normalize_rows_gradient(g, x, stats, normalized_shape, weight, centred)
+        return _C.normalize_rows_gradient(g, None, x, stats, normalized_shape, weight, centred)
 
     return record(y, name, (x, weight, bias), jointly(3, backward), (x, weight, stats))
+
+
+def over_sums(
+    name: str, x: Any, residual: Any, normalized_shape: Any, weight: Any, bias: Any, eps: float, centred: bool
+) -> tuple[Any, Any]:
+    """Return the same of ``x + residual``, and that sum."""
+    arguments = (normalized_shape, weight, bias, eps, centred)
+    if not _C.tracks(x, residual, weight, bias):
+        return tuple(_C.add_normalize_rows(name, x, residual, *arguments)[:2])
+    parents = keep(x), keep(residual), keep(weight), keep(bias)
+    y, total, stats = _C.add_normalize_rows(name, *parents[:2], normalized_shape, *parents[2:], eps, centred)
+    weight = parents[2]
+    left: dict[str, Any] = {}  # the gradient of the sum, which its node leaves here
+
+    def backward(g: Any) -> Any:
+        of_sum = left.get("sum")
+        if g is None:  # the sum alone was used
+            return of_sum, of_sum, None, None
+        gx, gw, gb = _C.normalize_rows_gradient(g, of_sum, total, stats, normalized_shape, weight, centred)
+        return gx, gx, gw, gb
+
+    y = record(y, name, parents, jointly(4, backward), (total, weight, stats))
+    return y, aside(total, name, y, left, "sum")
 
 
 # ---- checks --------------------------------------------------------------------------------------------------------

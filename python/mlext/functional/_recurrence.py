@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from mlext import _C
+from mlext.autograd import aside
 from mlext.functional._common import bounds_along, jointly, keep, record
 from mlext.functional._geometry import check_rank
 
@@ -163,7 +164,7 @@ def run(
     wanted = [_C.tracks(v) for v in parents]
 
     def backward(g: Any) -> list[Any]:
-        gy = None if g is last.get("zero") else steps_first(g)
+        gy = None if g is None else steps_first(g)
         gh, gc = last.get("h"), last.get("c")
         of_x: list[Any] = []
         total: list[Any] = [None] * len(weights)
@@ -178,8 +179,8 @@ def run(
 
     op = layer.cell.partition("_")[0]
     y = record(steps_first(y), op, parents, jointly(len(parents), backward), (x, *weights, *(parts[0].left or ())))
-    h = _last(h, "h", y, last)
-    return y, h, _last(c, "c", h, last) if layer.cell == "lstm" else None
+    h = aside(h, "last_state", y, last, "h")
+    return y, h, aside(c, "last_state", y, last, "c") if layer.cell == "lstm" else None
 
 
 class _Part:
@@ -205,17 +206,3 @@ def _cut(x: Any, axis: int, begin: int, end: int) -> Any:
 def _joined(layer: Layer, walked: list[Any]) -> Any:
     """Steps of parts that are in the order of the walk."""
     return walked[0] if len(walked) == 1 else _C.concat(walked[::-1] if layer.reverse else walked, 0)
-
-
-def _last(value: Any, name: str, before: Any, last: dict[str, Any]) -> Any:
-    """Record a last state. Its gradient goes by way of ``last`` to the node of the sequence, which runs after this one.
-
-    ``before`` is what leads there, and gets nothing.
-    """
-
-    def backward(g: Any) -> Any:
-        last[name] = g
-        last["zero"] = _C.broadcast_to(_C.full((), 0.0, g.dtype), before.shape)
-        return last["zero"]
-
-    return record(value, "last_state", (before,), (backward,))
