@@ -345,10 +345,17 @@ MUTATIONS = [
     ),
     # Characters are not drawn by their probabilities.
     (
-        "python/mlext/models/text.py",
-        'place = np.searchsorted(shares, rng.uniform(1, dtype="float64").item() * shares[-1], side="right")',
-        "place = len(shares) // 2",
+        "python/mlext/functional/sampling.py",
+        'np.searchsorted(sums, places[i] * sums[-1], side="right")',
+        "len(sums) // 2",
         "test_sequence_models.py",
+    ),
+    # One class too few makes up top_p.
+    (
+        "python/mlext/functional/sampling.py",
+        "int(np.searchsorted(sums, wanted)) + 1",
+        "max(int(np.searchsorted(sums, wanted)), 1)",
+        "test_sampling.py",
     ),
     # Each piece of a text is scored without what came before it.
     (

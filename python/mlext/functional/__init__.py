@@ -109,6 +109,7 @@ from mlext.functional.reduction import (
     var,
 )
 from mlext.functional.rotary import rotary
+from mlext.functional.sampling import sample
 from mlext.functional.shape import (
     broadcast_to,
     concat,
@@ -247,6 +248,7 @@ __all__ = [
     "round",
     "rsqrt",
     "scaled_dot_product_attention",
+    "sample",
     "scatter_add",
     "selu",
     "setitem",

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlext import dtypes, nn
+from mlext.functional.sampling import check_sampling, sample
 from mlext.models.sequences import recurrent
-from mlext.nn._door import positive_int
 from mlext.random import Generator, Rng, resolve
 
 # A long text is scored in pieces of so many characters, several side by side, each read from so many before it.
@@ -132,7 +132,7 @@ class CharacterModel(nn.Module):
         temperature : float
             Scores are divided by it: below 1 likely characters become more likely; 0 takes the most likely one.
         top_k : int, optional
-            Draw from so many of the most likely characters.
+            Draw from so many of the most likely characters, and those as likely as the last of them.
         rng : Generator or int, optional
             Source of randomness.
 
@@ -150,19 +150,17 @@ class CharacterModel(nn.Module):
             raise ValueError("generate: argument 'prompt': expected at least one character, got none")
         if length < 0:
             raise ValueError(f"generate: argument 'length': expected 0 or more, got {length}")
-        if not 0 <= temperature < math.inf:
-            raise ValueError(f"generate: argument 'temperature': expected a finite number from 0 on, got {temperature}")
-        count = len(self.vocabulary) if top_k is None else positive_int("generate", "top_k", top_k)
-        return self._drawn(indices, length, temperature, count, resolve(rng))
+        check_sampling("generate", temperature, top_k)
+        return self._drawn(indices, length, temperature, top_k, resolve(rng))
 
     def _drawn(
-        self, indices: NDArray[np.int64], length: int, temperature: float, count: int, rng: Generator
+        self, indices: NDArray[np.int64], length: int, temperature: float, top_k: int | None, rng: Generator
     ) -> Iterator[str]:
         state = None
         for _ in range(length):
             with self.evaluating():
                 scores, state = self.advance(indices[None], state)
-            indices = _draw(scores[0, -1].numpy().astype(np.float64), temperature, count, rng)
+            indices = sample(scores[:, -1], temperature=temperature, top_k=top_k, rng=rng)
             yield self.decode(indices)
 
     def bits_per_character(self, text: str) -> float:
@@ -210,13 +208,3 @@ def _nats(scores: NDArray[np.float64], right: NDArray[np.int64]) -> float:
     highest = scores.max(1)
     sums = np.log(np.exp(scores - highest[:, None]).sum(1)) + highest
     return float((sums - scores[np.arange(len(right)), right]).sum())
-
-
-def _draw(scores: NDArray[np.float64], temperature: float, count: int, rng: Generator) -> NDArray[np.int64]:
-    """One index of the ``count`` best, with the probabilities of the scores."""
-    order = np.argsort(-scores, kind="stable")[: 1 if temperature == 0 else count]
-    if len(order) == 1:
-        return order
-    shares = np.exp((scores[order] - scores[order[0]]) / temperature).cumsum()
-    place = np.searchsorted(shares, rng.uniform(1, dtype="float64").item() * shares[-1], side="right")
-    return order[place : place + 1]
