@@ -14,6 +14,7 @@ import numpy as np
 
 import convolution
 import networks
+import normalization
 import recurrence
 import reference
 
@@ -148,20 +149,31 @@ class Softmax:
             "op": row["op"],
             "x": rng.standard_normal((rows, columns), dtype=np.float32) * 3,
             "labels": rng.integers(0, columns, rows),
+            "mask": rng.random((rows, columns), dtype=np.float32) < 0.8,
         }
 
     @staticmethod
     def check(result: Any, inputs: Inputs) -> None:
-        log_p = reference.log_softmax(inputs["x"].astype(np.float64))
         if inputs["op"] == "cross_entropy":
-            expected = -log_p[np.arange(len(log_p)), inputs["labels"]].mean()
+            rows = zip(inputs["x"], inputs["labels"], strict=True)
+            expected = -np.mean([reference.log_softmax(x.astype(np.float64))[label] for x, label in rows])
             return assert_close(result, np.asarray(expected), 1e-5 * abs(expected))
-        expected = np.exp(log_p) if inputs["op"] == "softmax" else log_p
-        assert_close(result, expected, 1e-5 * np.abs(expected) + 2e-7)
+        some, got = few_rows(inputs["x"]), np.asarray(result)
+        x, labels = inputs["x"][some].astype(np.float64), inputs["labels"][some]
+        assert got.shape == inputs["x"].shape, f"expected shape {inputs['x'].shape}, got {got.shape}"
+        expected = reference.log_softmax(np.where(inputs["mask"][some], x, -np.inf) if "mask" in inputs["op"] else x)
+        if inputs["op"] != "log_softmax":
+            expected = np.exp(expected)
+        if inputs["op"] == "cross_entropy_training":
+            expected[np.arange(len(some)), labels] -= 1
+            expected /= len(got)
+            return assert_close(got[some], expected, 1e-5 * np.abs(expected) + 2e-7 / len(got))
+        assert_close(got[some], expected, 1e-5 * np.abs(expected) + 2e-7)
 
     @staticmethod
     def work(row: Inputs) -> tuple[float, float]:
-        return 0.0, 4.0 * elements(row) * (1 if row["op"] == "cross_entropy" else 2)
+        arrays = {"cross_entropy": 1, "cross_entropy_training": 3, "masked_softmax": 2.25}
+        return 0.0, 4.0 * elements(row) * arrays.get(row["op"], 2)
 
 
 class Update:
@@ -245,6 +257,7 @@ def dense(sizes: list[int], rng: np.random.Generator) -> list[Any]:
 OPS: dict[str, Any] = {"matmul": Matmul, "matmul_integer": MatmulInteger, "train": Network, "predict": Network}
 OPS |= dict.fromkeys(reference.MAPS, Map)
 OPS |= dict.fromkeys(reference.REDUCTIONS, Reduce)
-OPS |= dict.fromkeys(("softmax", "log_softmax", "cross_entropy"), Softmax)
+OPS |= dict.fromkeys(("softmax", "log_softmax", "masked_softmax", "cross_entropy", "cross_entropy_training"), Softmax)
+OPS |= dict.fromkeys(normalization.OPS, normalization.Normalization)
 OPS |= dict.fromkeys(("sgd", "adam"), Update) | dict.fromkeys(convolution.OPS, convolution.Convolution)
 OPS |= dict.fromkeys(recurrence.OPS, recurrence.Recurrence)

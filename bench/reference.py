@@ -25,8 +25,9 @@ MAPS: dict[str, Callable[..., Any]] = {
     "silu": lambda x: x / (1 + np.exp(-x)),
     "add": np.add,
     "mul": np.multiply,
+    "swiglu": lambda x, y: x / (1 + np.exp(-x)) * y,
 }
-BINARY = ("add", "mul")
+BINARY = ("add", "mul", "swiglu")
 
 REDUCTIONS: dict[str, Callable[..., Any]] = {
     "sum": np.sum,

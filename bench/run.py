@@ -43,6 +43,7 @@ FAMILIES = {
     "elementwise": ["elementwise.json"],
     "reduce": ["reduce.json"],
     "softmax": ["softmax.json"],
+    "norm": ["norm.json"],
     "update": ["update.json"],
     "overhead": ["overhead.json"],
     "dense": ["dense.json"],

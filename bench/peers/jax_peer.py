@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import networks
+import normalization
 import recurrence
 from convolution import OPS as CONVOLUTIONS
 from recurrence import OPS as RECURRENT
@@ -30,6 +31,7 @@ MAPS: dict[str, Callable[..., Any]] = {
     "silu": jax.nn.silu,
     "add": jnp.add,
     "mul": jnp.multiply,
+    "swiglu": lambda x, y: jax.nn.silu(x) * y,
     "softmax": lambda x: jax.nn.softmax(x, -1),
     "log_softmax": lambda x: jax.nn.log_softmax(x, -1),
 }
@@ -130,6 +132,35 @@ def cross_entropy(inputs: Inputs) -> Any:
     return _timed(mean_log_loss, inputs["x"], inputs["labels"])
 
 
+def cross_entropy_training(inputs: Inputs) -> Any:
+    return _timed(jax.grad(mean_log_loss), inputs["x"], inputs["labels"])
+
+
+def masked_softmax(inputs: Inputs) -> Any:
+    return _timed(lambda x, mask: jax.nn.softmax(jnp.where(mask, x, -jnp.inf), -1), inputs["x"], inputs["mask"])
+
+
+def normalize(inputs: Inputs) -> Any:
+    """All gradients of a training op are results; that of x is read."""
+    x, r, g, w, b = (inputs[k] for k in ("x", "r", "g", "w", "b"))
+    centred = not inputs["op"].startswith("rms")
+
+    def norm(x: Any, w: Any, b: Any) -> Any:
+        d = x - x.mean(1, keepdims=True) if centred else x
+        y = d * jax.lax.rsqrt((d * d).mean(1, keepdims=True) + normalization.EPS) * w
+        return y + b if centred else y
+
+    if inputs["op"] == "add_layer_norm":
+        added = jax.jit(lambda x, r, w, b: (norm(x + r, w, b), x + r))
+        of_sum = [jnp.asarray(a) for a in (x, r, w, b)]
+        return (lambda: jax.block_until_ready(added(*of_sum))), lambda found: np.concatenate(found, 1)
+    if not inputs["op"].endswith("_training"):
+        return _timed(norm, x, w, b)
+    training = jax.jit(lambda g, *leaves: jax.vjp(norm, *leaves)[1](g))
+    arguments = [jnp.asarray(a) for a in (g, x, w, b)]
+    return (lambda: jax.block_until_ready(training(*arguments))), lambda gradients: gradients[0]
+
+
 # Arrays are what a program is given; the rest is part of it.
 LAYERS = (networks.MaxPool, networks.Mean, networks.Flatten, networks.SelfAttention, networks.Residual)
 for kind in (networks.Dense, networks.Conv, recurrence.Layer, *LAYERS):
@@ -217,6 +248,8 @@ def predict(inputs: Inputs) -> Any:
 
 def build(op: str) -> Callable[[Inputs], Any] | None:
     table = {"matmul": matmul, "train": train, "predict": predict, "cross_entropy": cross_entropy}
+    table |= {"cross_entropy_training": cross_entropy_training, "masked_softmax": masked_softmax}
+    table |= dict.fromkeys(normalization.OPS, normalize)
     table |= dict.fromkeys(CONVOLUTIONS, convolution) | dict.fromkeys(RECURRENT, recurrent)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce)
     return table.get(op)

@@ -9,6 +9,7 @@ import numpy as np
 
 import mlext as ml
 import networks
+import normalization
 import recurrence
 from convolution import OPS as CONVOLUTIONS
 from mlext import functional as F
@@ -28,6 +29,7 @@ MAPS: dict[str, Callable[..., Any]] = {
     "silu": F.silu,
     "add": F.add,
     "mul": F.mul,
+    "swiglu": F.swiglu,
     "softmax": F.softmax,
     "log_softmax": F.log_softmax,
 }
@@ -65,6 +67,41 @@ def reduce(inputs: Inputs) -> Any:
 def cross_entropy(inputs: Inputs) -> Any:
     x, labels, loss = inputs["x"], inputs["labels"], ml.losses.cross_entropy
     return lambda: loss(x, labels)
+
+
+def masked_softmax(inputs: Inputs) -> Any:
+    x, mask = inputs["x"], inputs["mask"]
+    return lambda: F.softmax(x, mask=mask)
+
+
+def cross_entropy_training(inputs: Inputs) -> Any:
+    x, labels = ml.tensor(inputs["x"], requires_grad=True), ml.tensor(inputs["labels"])
+
+    def call() -> Any:
+        x.grad = None
+        ml.losses.cross_entropy(x, labels).backward()
+        return x.grad
+
+    return call
+
+
+def normalize(inputs: Inputs) -> Any:
+    """ndarrays; in training Tensors."""
+    x, r, g, w, b = (inputs[k] for k in ("x", "r", "g", "w", "b"))
+    n, eps, rms = len(w), normalization.EPS, inputs["op"].startswith("rms")
+    if inputs["op"] == "add_layer_norm":
+        return (lambda: F.add_layer_norm(x, r, n, w, b, eps)), lambda found: np.concatenate(found, 1)
+    if not inputs["op"].endswith("_training"):
+        return lambda: F.rms_norm(x, n, w, eps) if rms else F.layer_norm(x, n, w, b, eps)
+    x, w, b = (ml.tensor(a, requires_grad=True) for a in (x, w, b))
+    g = ml.tensor(g)
+
+    def call() -> Any:
+        x.grad = w.grad = b.grad = None
+        (F.rms_norm(x, n, w, eps) if rms else F.layer_norm(x, n, w, b, eps)).backward(g)
+        return x.grad
+
+    return call
 
 
 def update(inputs: Inputs) -> Any:
@@ -188,7 +225,10 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
         "train": train,
         "predict": predict,
         "cross_entropy": cross_entropy,
+        "cross_entropy_training": cross_entropy_training,
+        "masked_softmax": masked_softmax,
     }
+    table |= dict.fromkeys(normalization.OPS, normalize)
     table |= dict.fromkeys(CONVOLUTIONS, convolution) | dict.fromkeys(RECURRENT, recurrent)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)
     return table.get(op)

@@ -10,6 +10,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 import networks
+import normalization
 import recurrence
 from recurrence import OPS as RECURRENT
 
@@ -74,6 +75,17 @@ def matmul_integer(inputs: Inputs) -> Any:
 def map_(inputs: Inputs) -> Any:
     arrays = {k: inputs[k] for k in ("x", "y") if k in inputs}
     return _session([helper.make_node(MAPS[inputs["op"]], list(arrays), ["out"])], arrays, {})
+
+
+def masked_softmax(inputs: Inputs) -> Any:
+    nodes = [helper.make_node("Where", ["mask", "x", "low"], ["kept"]), helper.make_node("Softmax", ["kept"], ["out"])]
+    return _session(nodes, {k: inputs[k] for k in ("x", "mask")}, {"low": np.array(-np.inf, np.float32)})
+
+
+def layer_norm(inputs: Inputs) -> Any:
+    names = ["x", "w", "b"]
+    node = helper.make_node("LayerNormalization", names, ["out"], axis=1, epsilon=normalization.EPS)
+    return _session([node], {"x": inputs["x"]}, {k: inputs[k] for k in names[1:]})
 
 
 # Gates in ONNX's order, by their places in PyTorch's.
@@ -177,5 +189,6 @@ def convolution(inputs: Inputs) -> Any:
 
 def build(op: str) -> Callable[[Inputs], Any] | None:
     table = {"matmul": matmul, "matmul_integer": matmul_integer, "predict": predict, "conv": convolution}
+    table |= {"masked_softmax": masked_softmax, "layer_norm": layer_norm}
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(RECURRENT, recurrent)
     return table.get(op)

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 import networks
+import normalization
 import recurrence
 from convolution import OPS as CONVOLUTIONS
 from recurrence import OPS as RECURRENT
@@ -29,6 +30,7 @@ MAPS: dict[str, Callable[..., Any]] = {
     "silu": F.silu,
     "add": torch.add,
     "mul": torch.mul,
+    "swiglu": lambda x, y: F.silu(x) * y,
     "softmax": lambda x: torch.softmax(x, -1),
     "log_softmax": lambda x: torch.log_softmax(x, -1),
 }
@@ -77,6 +79,42 @@ def reduce(inputs: Inputs) -> Any:
 def cross_entropy(inputs: Inputs) -> Any:
     x, labels = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["labels"])
     return lambda: F.cross_entropy(x, labels)
+
+
+def masked_softmax(inputs: Inputs) -> Any:
+    x, masked = torch.from_numpy(inputs["x"]), torch.from_numpy(~inputs["mask"])
+    return lambda: torch.softmax(x.masked_fill(masked, -torch.inf), -1)
+
+
+def cross_entropy_training(inputs: Inputs) -> Any:
+    x, labels = torch.from_numpy(inputs["x"]).requires_grad_(), torch.from_numpy(inputs["labels"])
+    return lambda: torch.autograd.grad(F.cross_entropy(x, labels), x)[0]
+
+
+def normalize(inputs: Inputs) -> Any:
+    x, r, g, w, b = (torch.from_numpy(inputs[k]) for k in ("x", "r", "g", "w", "b"))
+    n, eps, rms = w.shape, normalization.EPS, inputs["op"].startswith("rms")
+
+    def added() -> Any:
+        with torch.inference_mode():
+            total = x + r
+            return F.layer_norm(total, n, w, b, eps), total
+
+    def forward() -> Any:
+        with torch.inference_mode():
+            return F.rms_norm(x, n, w, eps) if rms else F.layer_norm(x, n, w, b, eps)
+
+    if inputs["op"] == "add_layer_norm":
+        return added, lambda found: torch.cat(found, 1).numpy()
+    if not inputs["op"].endswith("_training"):
+        return forward
+    leaves = [a.requires_grad_() for a in ((x, w) if rms else (x, w, b))]
+
+    def training() -> Any:
+        y = F.rms_norm(x, n, w, eps) if rms else F.layer_norm(x, n, w, b, eps)
+        return torch.autograd.grad(y, leaves, g)[0]
+
+    return training
 
 
 def update(inputs: Inputs) -> Any:
@@ -252,7 +290,10 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
         "train": partial(training, compiled=eager),
         "predict": partial(prediction, compiled=eager),
         "cross_entropy": cross_entropy,
+        "cross_entropy_training": cross_entropy_training,
+        "masked_softmax": masked_softmax,
     }
+    table |= dict.fromkeys(normalization.OPS, normalize)
     table |= dict.fromkeys(CONVOLUTIONS, convolution) | dict.fromkeys(RECURRENT, recurrent)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)
     return table.get(op)
