@@ -8,11 +8,15 @@
 
 namespace mlext::MLEXT_LEVEL {
 
+template <class V>
+MLEXT_INLINE typename V::Scalar first_lane(V v) {
+  typename V::Scalar lanes[V::N];
+  v.store(lanes);
+  return lanes[0];
+}
 template <class C>
 MLEXT_INLINE C log_of(C x) {
-  C lanes[Vec<C>::N];
-  log(Vec<C>(x)).store(lanes);
-  return lanes[0];
+  return first_lane(log(Vec<C>(x)));
 }
 // exp of x <= 0: no upper bound to check.
 template <class T>
@@ -45,11 +49,10 @@ MLEXT_INLINE Mask<typename V::Scalar> mask_at(const bool* p, Part part) {
   }
 }
 
-// The largest element; NaN is passed over (it comes back through the sum of exponentials).
+// The largest element of each lane; NaN is passed over (it comes back through the sum of exponentials).
 template <class V, class S>
-MLEXT_INLINE typename V::Scalar row_max(const S* x, index n) {
-  const V low(-typename V::Scalar(__builtin_inf()));
-  V a = low, b = low, c = low, d = low;
+MLEXT_INLINE V lane_max(const S* x, index n) {
+  V a = lowest<V>(), b = a, c = a, d = a;
   index i = 0;
   for (; i + 4 * V::N <= n; i += 4 * V::N) {
     a = max(V::load(x + i), a);
@@ -58,8 +61,22 @@ MLEXT_INLINE typename V::Scalar row_max(const S* x, index n) {
     d = max(V::load(x + i + 3 * V::N), d);
   }
   for (; i + V::N <= n; i += V::N) a = max(V::load(x + i), a);
-  if (i < n) b = max(keep(get<V>(x + i, n - i), low, n - i), b);
-  return reduce_max(max(max(a, b), max(c, d)));
+  if (i < n) b = max(keep(get<V>(x + i, n - i), lowest<V>(), n - i), b);
+  return max(max(a, b), max(c, d));
+}
+template <class V, class S>
+MLEXT_INLINE typename V::Scalar row_max(const S* x, index n) {
+  return reduce_max(lane_max<V>(x, n));
+}
+
+// Rows so short that the trees that end them take longer than their vectors go through each pass as many at a time as a
+// vector has lanes: one tree then serves all of them. In lane r of the result: the largest element of row r, 0 beyond the
+// last row.
+template <class V, class S>
+MLEXT_INLINE V max_of_rows(const S* x, index rows, index n) {
+  V lanes[V::N];
+  for (index r = 0; r < V::N; ++r) lanes[r] = r < rows ? lane_max<V>(x + r * n, n) : V::zero();
+  return fold_each<typename V::Scalar>(lanes, [](V a, V b) { return max(a, b); });
 }
 
 // How many rows share one logarithm: a vector of them while they stay in L1 together. The logarithm of one number takes
@@ -93,12 +110,26 @@ MLEXT_INLINE V short_row_tails(const S* x, index rows, index n, V& top) {
   return others + (ties - V(C(1)));
 }
 
+// What row `x` adds to the sum of exponentials: the others, of which the sum is taken, and how often the maximum comes.
+template <class V, class S>
+struct Exponentials {
+  const S* x;
+  V top, ties = V::zero();
+  template <class Part>
+  MLEXT_INLINE V operator()(V sum, index i, Part part) {
+    const V v = get<V>(x + i, part);
+    ties += keep(select(v == top, V(typename V::Scalar(1)), V::zero()), V::zero(), part);
+    return sum + select(v == top, V::zero(), exp_below(v - top));
+  }
+};
+
 // For each row: its maximum m, and tail, the log of the sum of exp(x - m). The maximal elements count as whole numbers and
 // only the others are added up, so the logarithm is accurate relative to itself however close to 0 it is, and so is a
 // small loss. An infinite m makes NaN. m and tail have V::N elements, rows <= V::N.
 template <class V, class S>
 MLEXT_INLINE void row_log_sums(const S* x, index rows, index n, typename V::Scalar* m, typename V::Scalar* tail) {
   using C = typename V::Scalar;
+  const V one(C(1));
   if (n <= kShortRow<V>) {
     V top;
     const V sums = short_row_tails(x, rows, n, top);
@@ -106,19 +137,24 @@ MLEXT_INLINE void row_log_sums(const S* x, index rows, index n, typename V::Scal
     ((top - top) + log1p(sums)).store(tail);
     return;
   }
-  for (index r = 0; r < rows; ++r, x += n) {
-    const V top(m[r] = row_max<V>(x, n));
-    V ties = V::zero();
-    const C others = row_sum<V>(n, [&](index i, auto part) {
-      const V v = get<V>(x + i, part);
-      ties += keep(select(v == top, V(C(1)), V::zero()), V::zero(), part);
-      return select(v == top, V::zero(), exp_below(v - top));
-    });
-    tail[r] = others + (reduce_add(ties) - C(1));
+  if (rows > 1) {
+    const V top = max_of_rows<V>(x, rows, n);
+    top.store(m);
+    V others[V::N], ties[V::N];
+    for (index r = rows; r < V::N; ++r) others[r] = ties[r] = one;
+    for (index r = 0; r < rows; ++r) {
+      Exponentials<V, S> row{x + r * n, V(m[r])};
+      others[r] = fold_lanes<V>(n, [&](V sum, index i, auto part) { return row(sum, i, part); });
+      ties[r] = row.ties;
+    }
+    const V sums = reduce_each<C>(others) + (reduce_each<C>(ties) - one);
+    ((top - top) + log1p(sums)).store(tail);
+    return;
   }
-  for (index r = rows; r < V::N; ++r) m[r] = tail[r] = C(0);
-  const V top = V::load(m);
-  ((top - top) + log1p(V::load(tail))).store(tail);
+  const V top(m[0] = row_max<V>(x, n));
+  Exponentials<V, S> row{x, top};
+  const C others = row_fold<V>(n, [&](V sum, index i, auto part) { return row(sum, i, part); });
+  tail[0] = first_lane((top - top) + log1p(V(others + (reduce_add(row.ties) - C(1)))));
 }
 
 }  // namespace mlext::MLEXT_LEVEL

@@ -8,9 +8,7 @@ namespace {
 
 // ---- rows: three passes over a row that stays in L1 -------------------------------------------------------------------
 
-// Up to this length the trees that end a row and the division take longer than its vectors: rows go through each pass
-// as many at a time as a vector has lanes, so that one tree and one division serve all of them. Their exponentials stay
-// in L1, 2 x 12 KiB with the input.
+// Up to this length rows go together; their exponentials stay in L1, 2 x 12 KiB with the input.
 constexpr index kTogether = 192;
 
 template <class C>
@@ -21,26 +19,19 @@ void softmax_together(const SoftmaxArgs& args) {
     const index rows = args.count - first < V::N ? args.count - first : V::N;
     const C* x = static_cast<const C*>(args.x) + first * n;
     C* y = static_cast<C*>(args.out) + first * n;
-    V parts[V::N];
-    for (index r = rows; r < V::N; ++r) parts[r] = V::zero();
-    for (index r = 0; r < rows; ++r) {
-      V top = lowest<V>();
-      each<V>(n, [&](index i, auto part) { top = max(keep(get<V>(x + r * n + i, part), lowest<V>(), part), top); });
-      parts[r] = top;
-    }
     C shared[V::N];
-    fold_each<C>(parts, [](V a, V b) { return max(a, b); }).store(shared);
+    max_of_rows<V>(x, rows, n).store(shared);
+    V sums[V::N];
+    for (index r = rows; r < V::N; ++r) sums[r] = V(C(1));
     for (index r = 0; r < rows; ++r) {
       const V m(shared[r]);
-      V sum = V::zero();
-      each<V>(n, [&](index i, auto part) {
+      sums[r] = fold_lanes<V>(n, [&](V sum, index i, auto part) {
         const V v = exp_below(get<V>(x + r * n + i, part) - m);
         put(y + r * n + i, v, part);
-        sum += keep(v, V::zero(), part);
+        return sum + v;
       });
-      parts[r] = sum;
     }
-    (V(C(1)) / reduce_each<C>(parts)).store(shared);
+    (V(C(1)) / reduce_each<C>(sums)).store(shared);
     for (index r = 0; r < rows; ++r) {
       const V inverse(shared[r]);
       C* row = y + r * n;
