@@ -64,6 +64,8 @@ struct NormalData<float> {
   // 2 sqrt(2/pi) and that times 0.044715
   static constexpr float kC0 = 0x1.988454p+0f, kC0Lo = -0x1.857936p-25f;
   static constexpr float kC1 = 0x1.2444f2p-4f, kC1Lo = 0x1.49b16ap-29f;
+  // the first again, with so few bits that what it is taken from leaves an exact difference
+  static constexpr float kC0Short = 0x1.98845p+0f, kC0Rest = 0x1.9ea1b2p-23f;
 };
 template <>
 struct NormalData<double> {
@@ -82,6 +84,7 @@ struct NormalData<double> {
       -0x1.bbb02dba43000p-21, 0x1.88acd36ec8c34p-21,  -0x1.af22cacd68cafp-23};
   static constexpr double kC0 = 0x1.9884533d43651p+0, kC0Lo = -0x1.cbc0d30ebfd15p-54;
   static constexpr double kC1 = 0x1.2444f2a4d8b4bp-4, kC1Lo = -0x1.6c843a29d1c70p-61;
+  static constexpr double kC0Short = 0x1.9884533d43660p+0, kC0Rest = -0x1.ee5e069875fe9p-49;
 };
 
 // f 2^n, with f and n apart so that a factor can come in before the scaling rounds a subnormal.
@@ -96,12 +99,26 @@ MLEXT_INLINE Scaled<T> exp_minus(Pair<T> v) {
   return {exp_polynomial(r - v.lo), n};
 }
 
+// -a b = n ln 2 + r. With fma the product needs no pair: it is rounded once, when n ln 2 is off and it is small.
+template <class T>
+MLEXT_INLINE Scaled<T> reduce_product(Vec<T> a, Vec<T> b) {
+  using D = ExpData<T>;
+  const Vec<T> magic(Vec<T>::kMagic);
+  const Vec<T> n = fma(a * b, Vec<T>(-D::kLog2e), magic) - magic;
+  return {fma(n, Vec<T>(-D::kLn2Lo), fma(-a, b, -(n * Vec<T>(D::kLn2Hi)))), n};
+}
+
 // e^(-a^2/2)
 template <class T>
 MLEXT_INLINE Scaled<T> exp_half_square(Vec<T> a) {
-  const auto square = two_product(a, a);
   const Vec<T> half(T(0.5));
-  return exp_minus(Pair<T>{square.hi * half, square.lo * half});
+  if constexpr (kFma<T>) {
+    const auto [r, n] = reduce_product(half * a, a);
+    return {exp_polynomial(r), n};
+  } else {
+    const auto square = two_product(a, a);
+    return exp_minus(Pair<T>{square.hi * half, square.lo * half});
+  }
 }
 template <class T>
 MLEXT_INLINE Vec<T> normal_center(Vec<T> x) {
@@ -121,7 +138,8 @@ MLEXT_INLINE Vec<T> normal_cdf(Vec<T> x) {
   const Vec<T> one(T(1)), center(D::kCenter), a = tail_argument(x, D::kMax);
   const auto [f, n] = exp_half_square(a);
   const Vec<T> inverse = one / (a + center);
-  const Vec<T> tail = scale(!(x <= Vec<T>(-D::kMax)), f * (polynomial((a - center) * inverse, D::kP) * inverse), n);
+  const Vec<T> tail =
+      scale(not_less(x, Vec<T>(-D::kMax)), f * (polynomial((a - center) * inverse, D::kP) * inverse), n);
   return select(a < one, normal_center(x), select(x > Vec<T>::zero(), one - tail, tail));
 }
 
@@ -135,26 +153,40 @@ MLEXT_INLINE Vec<T> gelu(Vec<T> x) {
   const auto [f, n] = exp_half_square(a);
   const Vec<T> u = a / (a + Vec<T>(D::kCenter));
   // |x| P(X < -|x|)
-  const Vec<T> tail = scale(!(x <= Vec<T>(-D::kMax)), f * (polynomial(u + u - one, D::kP) * u), n);
+  const Vec<T> tail = scale(not_less(x, Vec<T>(-D::kMax)), f * (polynomial(fma(u, Vec<T>(T(2)), -one), D::kP) * u), n);
   return select(a < one, x * normal_center(x), select(x > Vec<T>::zero(), x - tail, -tail));
 }
 
-// x sigmoid(v), v = 2 sqrt(2/pi) (x + 0.044715 x^3) as a pair, for the same reason as the square
-// above.
+// e^-v for v = 2 sqrt(2/pi) (a + 0.044715 a^3), 0 <= a <= kMaxTanh.
 template <class T>
-MLEXT_INLINE Vec<T> gelu_tanh(Vec<T> x) {
+MLEXT_INLINE Scaled<T> exp_minus_cubic(Vec<T> a) {
   using V = Vec<T>;
   using D = NormalData<T>;
-  const V a = tail_argument(x, D::kMaxTanh);
+  if constexpr (kFma<T>) {
+    const V c1(D::kC1), c0(D::kC0Short);
+    const V square = a * a, w = fma(c1, square, c0);
+    const V lo = fma(c1, fma(a, a, -square), fma(V(D::kC1Lo), square, V(D::kC0Rest) + fma(c1, square, c0 - w)));
+    const auto [r, n] = reduce_product(a, w);
+    return {exp_polynomial(fma(-a, lo, r)), n};
+  }
   const auto square = two_product(a, a);
   const auto cubic = two_product(V(D::kC1), square.hi);
   auto w = two_sum(V(D::kC0), cubic.hi);
   w.lo += cubic.lo + fma(V(D::kC1), square.lo, fma(V(D::kC1Lo), square.hi, V(D::kC0Lo)));
   auto v = two_product(a, w.hi);
   v.lo = fma(a, w.lo, v.lo);
-  const auto [f, n] = exp_minus(v);
+  return exp_minus(v);
+}
+
+// x sigmoid(v), with v as a pair or rounded late, for the same reason as the square above.
+template <class T>
+MLEXT_INLINE Vec<T> gelu_tanh(Vec<T> x) {
+  using V = Vec<T>;
+  using D = NormalData<T>;
+  const V a = tail_argument(x, D::kMaxTanh);
+  const auto [f, n] = exp_minus_cubic(a);
   const V q = V(T(1)) + scale(f, max(V(T(-64)), n));
-  const V y = scale(!(x <= V(-D::kMaxTanh)), a * f / q, n);
+  const V y = scale(not_less(x, V(-D::kMaxTanh)), a * f / q, n);
   return select(x > V::zero(), x - y, copysign(y, x));
 }
 

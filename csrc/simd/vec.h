@@ -22,7 +22,7 @@
 //   scale(x, n)               x * 2^n rounded once, for integral |n| <= 160 (double: 1100) and
 //                             2^-20 <= |x| <= 2^20, or any x where n = 0
 //   scale(mask, x, n)         the same where set, else 0 at no cost: a result that underflows takes a CPU 150 cycles
-//   < <= > >= == !=  not_less (!(a < b): true for NaN)  is_nan   give Mask<T>; select(mask, a, b): a where set, else b
+//   < <= > >= == !=  is_nan  not_less(a, b) (true where either is NaN)   give Mask<T>; select(mask, a, b): a where set, else b
 //   reduce_add  reduce_max  reduce_min       a fixed tree: lanes i and i ^ N/2 first, then i ^ N/4
 //                             and so on; the last two give NaN where any lane is NaN
 // Mask<T>: & | ^ !  Mask::first(n)  bits() (lane 0 is bit 0)  any(m)  all(m)
@@ -168,7 +168,7 @@ struct Vec {
   friend MLEXT_INLINE Mask<T> operator>=(Vec a, Vec b) { return {I::le(b.v, a.v)}; }
   friend MLEXT_INLINE Mask<T> operator==(Vec a, Vec b) { return {I::eq(a.v, b.v)}; }
   friend MLEXT_INLINE Mask<T> operator!=(Vec a, Vec b) { return {I::ne(a.v, b.v)}; }
-  friend MLEXT_INLINE Mask<T> not_less(Vec a, Vec b) { return {I::nlt(a.v, b.v)}; }
+  friend MLEXT_INLINE Mask<T> not_less(Vec a, Vec b) { return {I::not_lt(a.v, b.v)}; }
   friend MLEXT_INLINE Mask<T> is_nan(Vec a) { return {I::ne(a.v, a.v)}; }
   friend MLEXT_INLINE Vec select(Mask<T> m, Vec a, Vec b) { return I::select(m.m, a.v, b.v); }
 

@@ -91,8 +91,8 @@ struct Isa<float> : Portable<float, 64> {
   static MLEXT_INLINE Native mantissa(Native a) { return _mm512_getmant_ps(a, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero); }
 
   static MLEXT_INLINE MNative lt(Native a, Native b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
-  static MLEXT_INLINE MNative nlt(Native a, Native b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
   static MLEXT_INLINE MNative le(Native a, Native b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+  static MLEXT_INLINE MNative not_lt(Native a, Native b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
   static MLEXT_INLINE MNative eq(Native a, Native b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
   static MLEXT_INLINE MNative ne(Native a, Native b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
   static MLEXT_INLINE MNative ieq(INative a, INative b) { return _mm512_cmpeq_epi32_mask(raw(a), raw(b)); }
@@ -157,8 +157,8 @@ struct Isa<double> : Portable<double, 64> {
   }
 
   static MLEXT_INLINE MNative lt(Native a, Native b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
-  static MLEXT_INLINE MNative nlt(Native a, Native b) { return _mm512_cmp_pd_mask(a, b, _CMP_NLT_UQ); }
   static MLEXT_INLINE MNative le(Native a, Native b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
+  static MLEXT_INLINE MNative not_lt(Native a, Native b) { return _mm512_cmp_pd_mask(a, b, _CMP_NLT_UQ); }
   static MLEXT_INLINE MNative eq(Native a, Native b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
   static MLEXT_INLINE MNative ne(Native a, Native b) { return _mm512_cmp_pd_mask(a, b, _CMP_NEQ_UQ); }
   static MLEXT_INLINE MNative ieq(INative a, INative b) { return _mm512_cmpeq_epi64_mask(raw(a), raw(b)); }

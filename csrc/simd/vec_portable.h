@@ -250,8 +250,8 @@ struct Portable {
 
   // ---- comparisons, masks
   static MLEXT_INLINE MNative lt(Native a, Native b) { return a < b; }
-  static MLEXT_INLINE MNative nlt(Native a, Native b) { return ~(a < b); }
   static MLEXT_INLINE MNative le(Native a, Native b) { return a <= b; }
+  static MLEXT_INLINE MNative not_lt(Native a, Native b) { return ~(a < b); }
   static MLEXT_INLINE MNative eq(Native a, Native b) { return a == b; }
   static MLEXT_INLINE MNative ne(Native a, Native b) { return a != b; }
   static MLEXT_INLINE MNative ieq(INative a, INative b) { return a == b; }
