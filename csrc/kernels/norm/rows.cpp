@@ -19,6 +19,19 @@ constexpr index kRowsChunk = 1 << 14;
 // Rows whose gradients of weight and bias add up in one place, before those places add up in float64.
 constexpr index kLeastTogether = 8, kMostTogether = 256;
 
+// Columns whose blocks add up together: sums of one column wait for each other.
+constexpr index kStrip = 32;
+
+// to[c] = the sum over the blocks of from[i * step + c], for c < width.
+template <class C>
+void add_blocks(const C* from, index blocks, index step, index width, C* to) {
+  double sums[kStrip] = {};
+  for (index i = 0; i < blocks; ++i, from += step) {
+    for (index c = 0; c < width; ++c) sums[c] += static_cast<double>(from[c]);
+  }
+  for (index c = 0; c < width; ++c) to[c] = static_cast<C>(sums[c]);
+}
+
 enum RowsSlot { kSlotAbsent, kSlotPartial };
 
 struct RowsRun {
@@ -76,15 +89,11 @@ struct RowsRun {
         kernels->rows_gradient[adds()][static_cast<int>(dtype)](part);
       }
     });
-    parallel_for(n, kRowsChunk / (blocks + 1) + 1, [&](index begin, index end) {
-      for (index c = begin; c < end; ++c) {
-        double w = 0, b = 0;
-        for (index i = 0; i < blocks; ++i) {
-          w += static_cast<double>(partial[i * 2 * n + c]);
-          b += static_cast<double>(partial[i * 2 * n + n + c]);
-        }
-        of_weight[c] = static_cast<C>(w);
-        of_bias[c] = static_cast<C>(b);
+    parallel_for((n + kStrip - 1) / kStrip, kRowsChunk / (kStrip * (blocks + 1)) + 1, [&](index begin, index end) {
+      for (index c = begin * kStrip; c < std::min(n, end * kStrip); c += kStrip) {
+        const index width = std::min(kStrip, n - c);
+        add_blocks(partial + c, blocks, 2 * n, width, of_weight + c);
+        add_blocks(partial + n + c, blocks, 2 * n, width, of_bias + c);
       }
     });
   }
