@@ -10,7 +10,8 @@ namespace mlext {
   X(conv)                 \
   X(ctc)                  \
   X(elementwise)          \
-  X(gemm) X(loss) X(machine) X(norm) X(pool) X(random) X(reduce) X(rnn) X(rotary) X(shape) X(softmax) X(update) X(vecmath)
+  X(gemm)                 \
+  X(loss) X(machine) X(norm) X(pool) X(random) X(reduce) X(rnn) X(rotary) X(shape) X(softmax) X(update) X(vecmath)
 
 #define MLEXT_DECLARE(family) void bind_##family(pybind11::module_& m);
 MLEXT_FAMILIES(MLEXT_DECLARE)
