@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import attending
 import convolution
 import networks
 import normalization
@@ -264,4 +265,4 @@ OPS |= dict.fromkeys(reference.REDUCTIONS, Reduce)
 OPS |= dict.fromkeys(("softmax", "log_softmax", "masked_softmax", "cross_entropy", "cross_entropy_training"), Softmax)
 OPS |= dict.fromkeys(normalization.OPS, normalization.Normalization)
 OPS |= dict.fromkeys(("sgd", "adam"), Update) | dict.fromkeys(convolution.OPS, convolution.Convolution)
-OPS |= dict.fromkeys(recurrence.OPS, recurrence.Recurrence)
+OPS |= dict.fromkeys(recurrence.OPS, recurrence.Recurrence) | attending.CLASSES

@@ -68,7 +68,8 @@ def page(out: dict[str, Any], has_picture: bool) -> str:
         "Written by `bench/page.py` from what `bench/run.py` measured; [performance.md](performance.md) says how.",
         "Columns of peers are mlext's time over the peer's: below 1 mlext is faster, and rows in bold are lost to",
         "someone. Matrix products are written n x k @ k x m, `W^T` and `x^T` where a factor is a transposed view;",
-        "convolutions N x H x W x C -> O, rows x columns of a filter / stride.",
+        "convolutions N x H x W x C -> O, rows x columns of a filter / stride; attentions heads / heads of keys where",
+        "fewer, q queries, k keys where not as many, d features of a head.",
     ]
     if has_picture:
         lines += ["", f"![Square products, per cent of peak against size]({PICTURE})"]

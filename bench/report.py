@@ -44,7 +44,7 @@ def print_machine(out: dict[str, Any]) -> None:
 
 def rate(record: dict[str, Any]) -> str:
     median = record["median"]["mlext"]
-    if record["flops"]:
+    if record["flops"] and not record["reads_only"]:
         return f"{record['flops'] / median / 1e9:.1f} GF/s"
     return f"{record['bytes'] / median / 1e9:.1f} GB/s"
 

@@ -22,88 +22,24 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import convolution
 import importing
 import machine
 import peers
-import recurrence
 import report
 import timing
 from ops import OPS
+from rows import FAMILIES, HERE, rows_of
 
-HERE = Path(__file__).resolve().parent
-FAMILIES = {
-    "gemm": ["squares.json", "gemm.json"],
-    "elementwise": ["elementwise.json"],
-    "reduce": ["reduce.json"],
-    "softmax": ["softmax.json"],
-    "norm": ["norm.json"],
-    "update": ["update.json"],
-    "overhead": ["overhead.json"],
-    "dense": ["dense.json"],
-    "linear": ["linear.json"],
-    "bytes": ["bytes.json"],
-    "conv": ["cnn_layers.json", "conv.json"],
-    "cnn": ["cnn.json"],
-    "rnn": ["recurrent.json", "rnn.json", "rnn_models.json"],
-    "import": [],
-}
 FORCED_SUFFIX = " avx512"
+READING = ("sum", "mean", "max", "var", "argmax", "cross_entropy")
 POOLED = ("jax", "keras", "torch_compile")  # their threads go on after a call
 POOLED_MLEXT = "mlext beside pools"
 ROUNDS = 3  # processes per contestant with several threads
-MAX_GFLOP = 20.0  # longer rows of bench/shapes/gemm.json are left out: seconds per call
-
-
-# ---- rows ----------------------------------------------------------------------------------------
-
-
-def rows(family: str, options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(name, row) of every row that the options ask for, each name once."""
-    seen = set()
-    for file in FAMILIES[family]:
-        path = HERE / "shapes" / file
-        table = json.loads(path.read_text())["rows"] if path.exists() else []
-        for row in (each for found in table for each in expand(file, found)):
-            row = {"op": "matmul", **row} if family == "gemm" else row
-            wanted = row.get("readme") if options.readme else row.get("quick") or not options.quick
-            name = row_name(row)
-            wanted = wanted and options.only in name
-            if wanted and name not in seen and row.get("gflop", 0) <= MAX_GFLOP:
-                seen.add(name)
-                yield name, row
-
-
-def expand(file: str, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The rows to be timed that a row of a shape table stands for."""
-    return (recurrence if file in recurrence.FILES else convolution).expand(file, row)
-
-
-def row_name(row: dict[str, Any]) -> str:
-    op = row["op"]
-    for module in (convolution, recurrence):
-        if op in module.OPS:
-            return module.name(row)
-    if op.startswith("matmul"):
-        marks = [m for m, on in (("W^T", row.get("trans_a")), ("x^T", row.get("trans_b"))) if on]
-        marks += ["Tensors"] if row.get("tensors") else []
-        marks += [row["dtype"]] if "dtype" in row else []
-        return " ".join([f"{op} {row['n']}x{row['k']} @ {row['k']}x{row['m']}", *marks])
-    if op in ("train", "predict"):
-        sizes = row["model"] if "model" in row else "-".join(map(str, row["sizes"]))
-        how = [row["optimizer"], "compiled" if row.get("compiled") else "eager"] if op == "train" else []
-        return " ".join([f"{op} {sizes} batch {row['batch']}", *how])
-    if "tensors" in row:
-        return f"{op} {row['tensors']} x {row['size']}"
-    shape = "x".join(map(str, row["shape"]))
-    extra = f" + {row['other'][0]}" if "other" in row else ""
-    return f"{op} {shape}{extra}" + (f" axis {row['axis']}" if "axis" in row else "")
 
 
 # ---- the child: one process that times some contestants ------------------------------------------
@@ -117,7 +53,7 @@ def child(options: argparse.Namespace) -> None:
         contestants[name] = peers.load(name)
         contestants[name].setup(threads)
     found = {}
-    for name, row in rows(options.family[0], options):
+    for name, row in rows_of(options.family[0], options):
         calls = {}
         inputs = OPS[row["op"]].make(row, np.random.default_rng(0))
         for contestant, module in contestants.items():
@@ -228,7 +164,7 @@ def measure(family: str, threads: int, names: list[str], options: Any, preload: 
             for name, values in found.items():
                 label = beside(contestants[-1] + suffix) if name == "mlext" else name + suffix
                 samples.setdefault(row, {}).setdefault(label, []).extend(values)
-    known = dict(rows(family, options))
+    known = dict(rows_of(family, options))
     return [record(family, name, threads, known[name], found) for name, found in samples.items()]
 
 
@@ -257,7 +193,7 @@ def record(
         "peak": getattr(op, "peak", "gflops_f32"),
         "bytes": bytes_,
         "footprint": op.footprint(row) if hasattr(op, "footprint") else bytes_,
-        "reads_only": row["op"] in ("sum", "mean", "max", "var", "argmax", "cross_entropy"),
+        "reads_only": op.reads_only(row) if hasattr(op, "reads_only") else row["op"] in READING,
         "readme": bool(row.get("readme")),
         "median": medians,
         "noise": {label: timing.noise(values) for label, values in samples.items()},

@@ -14,7 +14,9 @@ import numpy as np
 import networks
 import normalization
 import recurrence
+from attending import OPS as ATTENTIONS
 from convolution import OPS as CONVOLUTIONS
+from peers import jax_attending
 from recurrence import OPS as RECURRENT
 
 Inputs = dict[str, Any]
@@ -252,4 +254,5 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
     table |= dict.fromkeys(normalization.OPS, normalize)
     table |= dict.fromkeys(CONVOLUTIONS, convolution) | dict.fromkeys(RECURRENT, recurrent)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce)
+    table |= dict.fromkeys(ATTENTIONS, jax_attending.attention)
     return table.get(op)

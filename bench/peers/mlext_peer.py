@@ -11,8 +11,10 @@ import mlext as ml
 import networks
 import normalization
 import recurrence
+from attending import OPS as ATTENTIONS
 from convolution import OPS as CONVOLUTIONS
 from mlext import functional as F
+from peers import mlext_attending
 from recurrence import OPS as RECURRENT
 
 Inputs = dict[str, Any]
@@ -231,4 +233,5 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
     table |= dict.fromkeys(normalization.OPS, normalize)
     table |= dict.fromkeys(CONVOLUTIONS, convolution) | dict.fromkeys(RECURRENT, recurrent)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)
+    table |= dict.fromkeys(ATTENTIONS, mlext_attending.attention)
     return table.get(op)

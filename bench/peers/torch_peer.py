@@ -13,7 +13,9 @@ from torch.nn import functional as F
 import networks
 import normalization
 import recurrence
+from attending import OPS as ATTENTIONS
 from convolution import OPS as CONVOLUTIONS
+from peers import torch_attending
 from recurrence import OPS as RECURRENT
 
 Inputs = dict[str, Any]
@@ -296,4 +298,5 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
     table |= dict.fromkeys(normalization.OPS, normalize)
     table |= dict.fromkeys(CONVOLUTIONS, convolution) | dict.fromkeys(RECURRENT, recurrent)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce) | dict.fromkeys(("sgd", "adam"), update)
+    table |= dict.fromkeys(ATTENTIONS, torch_attending.attention)
     return table.get(op)
