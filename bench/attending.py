@@ -54,7 +54,9 @@ def expand(file: str, row: Inputs) -> Iterator[Inputs]:
 
 
 def cut(row: Inputs) -> Inputs:
-    share = max(flops(row) / MAX_FLOP[row["op"]], footprint(row) / MAX_BYTES)
+    """Halves are cut as float32 is, so that the two can be compared."""
+    size = footprint(row) * (2 if row["op"] == "attention_bfloat16" else 1)
+    share = max(flops(row) / MAX_FLOP[row["op"]], size / MAX_BYTES)
     batch = max(1, min(row["batch"], int(row["batch"] / share)))
     share *= batch / row["batch"]
     groups = max(1, min(row["kv_heads"], int(row["kv_heads"] / share)))
@@ -64,10 +66,11 @@ def cut(row: Inputs) -> Inputs:
 
 
 def name(row: Inputs) -> str:
-    batch, heads = (
-        f"{row[key]}" + (f" of {row['before'][key]}" if row["before"][key] != row[key] else "")
-        for key in ("batch", "heads")
-    )
+    before = row["before"]
+    heads = f"{row['heads']}" + (f" of {before['heads']}" if row["heads"] != before["heads"] else "")
+    # Fewer heads say it already, whatever the batch was: such rows are the same, and timed once.
+    fewer = row["batch"] != before["batch"] and row["heads"] == before["heads"]
+    batch = f"{row['batch']}" + (f" of {before['batch']}" if fewer else "")
     groups = f" / {row['kv_heads']}" if row["kv_heads"] != row["heads"] else ""
     steps = f"q {row['q_len']}" + (f" k {row['kv_len']}" if row["kv_len"] != row["q_len"] else "")
     causal = " causal" if row["causal"] else ""

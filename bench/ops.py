@@ -18,6 +18,7 @@ import networks
 import normalization
 import recurrence
 import reference
+import transformer_ops
 
 U = 2.0**-24  # unit roundoff of float32
 Inputs = dict[str, Any]
@@ -265,4 +266,4 @@ OPS |= dict.fromkeys(reference.REDUCTIONS, Reduce)
 OPS |= dict.fromkeys(("softmax", "log_softmax", "masked_softmax", "cross_entropy", "cross_entropy_training"), Softmax)
 OPS |= dict.fromkeys(normalization.OPS, normalization.Normalization)
 OPS |= dict.fromkeys(("sgd", "adam"), Update) | dict.fromkeys(convolution.OPS, convolution.Convolution)
-OPS |= dict.fromkeys(recurrence.OPS, recurrence.Recurrence) | attending.CLASSES
+OPS |= dict.fromkeys(recurrence.OPS, recurrence.Recurrence) | attending.CLASSES | transformer_ops.CLASSES

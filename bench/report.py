@@ -44,6 +44,8 @@ def print_machine(out: dict[str, Any]) -> None:
 
 def rate(record: dict[str, Any]) -> str:
     median = record["median"]["mlext"]
+    if record.get("tokens"):
+        return f"{record['tokens'] / median:.0f} tokens/s"
     if record["flops"] and not record["reads_only"]:
         return f"{record['flops'] / median / 1e9:.1f} GF/s"
     return f"{record['bytes'] / median / 1e9:.1f} GB/s"
@@ -77,7 +79,7 @@ def print_family(records: list[dict[str, Any]], peaks: dict[str, Any], caches: d
     )
     width = max(len(record["row"]) for record in records)
     print(
-        f"{'row':<{width}} {'median':>9} {'noise':>6} {'rate':>11} {'% peak':>7} "
+        f"{'row':<{width}} {'median':>9} {'noise':>6} {'rate':>12} {'% peak':>7} "
         + " ".join(f"{label:>13}" for label in labels)
     )
     for record in records:
@@ -85,7 +87,7 @@ def print_family(records: list[dict[str, Any]], peaks: dict[str, Any], caches: d
         print(
             f"{record['row']:<{width}} {seconds_text(record['median']['mlext']):>9} "
             f"{record['noise']['mlext']:>6.1%} "
-            f"{rate(record):>11} {share_of_peak(record, peaks, caches):>7.1f} "
+            f"{rate(record):>12} {share_of_peak(record, peaks, caches):>7.1f} "
             + " ".join(f"{cell:>13}" for cell in cells)
         )
     for label in labels:

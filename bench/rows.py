@@ -11,6 +11,7 @@ from typing import Any
 import attending
 import convolution
 import recurrence
+import transformer_ops
 
 HERE = Path(__file__).resolve().parent
 FAMILIES = {
@@ -58,7 +59,7 @@ def expand(file: str, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def row_name(row: dict[str, Any]) -> str:
     op = row["op"]
-    for module in (attending, convolution, recurrence):
+    for module in (attending, convolution, recurrence, transformer_ops):
         if op in module.OPS:
             return module.name(row)
     if op.startswith("matmul"):

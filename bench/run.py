@@ -82,7 +82,7 @@ def checked_call(module: Any, row: dict[str, Any], inputs: dict[str, Any], what:
     if built is None:
         return None
     call, read, *steps = built if isinstance(built, tuple) else (built, lambda result: result)
-    result = [float(read(call())) for _ in range(*steps or [3])] if row["op"] == "train" else read(call())
+    result = [float(read(call())) for _ in range(*steps or [3])] if row["op"].startswith("train") else read(call())
     try:
         OPS[row["op"]].check(result, inputs)
     except AssertionError as error:
@@ -192,6 +192,7 @@ def record(
         "flops": flops,
         "peak": getattr(op, "peak", "gflops_f32"),
         "bytes": bytes_,
+        "tokens": op.tokens(row) if hasattr(op, "tokens") else 0,
         "footprint": op.footprint(row) if hasattr(op, "footprint") else bytes_,
         "reads_only": op.reads_only(row) if hasattr(op, "reads_only") else row["op"] in READING,
         "readme": bool(row.get("readme")),

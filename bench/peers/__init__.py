@@ -3,7 +3,7 @@
 setup(threads)   called once, in a fresh process
 build(op)        a function from an op's inputs to a call to be timed, or to (call, read) where
                  read(call()) gives the result; None for an op it does not have; of training
-                 also, if not 3, the number of losses that must be right
+                 also, if not 3, the number of losses that are checked
 
 A contestant whose package is not installed is left out with a line.
 """

@@ -18,6 +18,7 @@ from attending import OPS as ATTENTIONS
 from convolution import OPS as CONVOLUTIONS
 from peers import jax_attending
 from recurrence import OPS as RECURRENT
+from transforming import DECAY
 
 Inputs = dict[str, Any]
 
@@ -219,8 +220,12 @@ def adam(lr: float, layers: Any, gradients: Any, state: Any) -> Any:
     return layers, (t, m, v)
 
 
-def train(inputs: Inputs) -> Any:
-    lr, update = inputs["lr"], {"sgd": sgd, "adam": adam}[inputs["optimizer"]]
+def adamw(lr: float, layers: Any, gradients: Any, state: Any) -> Any:
+    return adam(lr, jax.tree.map(lambda p: p * (1 - lr * DECAY), layers), gradients, state)
+
+
+def train(inputs: Inputs, forward: Callable[..., Any] = forward) -> Any:
+    lr, update = inputs["lr"], {"sgd": sgd, "adam": adam, "adamw": adamw}[inputs["optimizer"]]
 
     def loss_fn(layers: Any, x: Any, y: Any) -> Any:
         out = forward(layers, x)
@@ -233,7 +238,7 @@ def train(inputs: Inputs) -> Any:
 
     layers, x, y = jax.tree.map(jnp.array, inputs["layers"]), inputs["x"], inputs["y"]
     zeros = [jax.tree.map(jnp.zeros_like, layers) for _ in "mv"]
-    state: Any = (jnp.zeros(()), *zeros) if inputs["optimizer"] == "adam" else ()
+    state: Any = (jnp.zeros(()), *zeros) if inputs["optimizer"] != "sgd" else ()
 
     def call() -> Any:
         nonlocal layers, state
@@ -255,4 +260,5 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
     table |= dict.fromkeys(CONVOLUTIONS, convolution) | dict.fromkeys(RECURRENT, recurrent)
     table |= dict.fromkeys(MAPS, map_) | dict.fromkeys(REDUCTIONS, reduce)
     table |= dict.fromkeys(ATTENTIONS, jax_attending.attention)
+    table |= {"train_transformer": partial(train, forward=jax_attending.forward), "generate": jax_attending.generate}
     return table.get(op)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from convolution import OPS as CONVOLUTIONS
 from mlext import functional as F
 from peers import mlext_attending
 from recurrence import OPS as RECURRENT
+from transforming import DECAY
 
 Inputs = dict[str, Any]
 
@@ -166,10 +168,11 @@ def network(inputs: Inputs) -> Any:
     return sequential(inputs["layers"])
 
 
-def train(inputs: Inputs) -> Any:
+def train(inputs: Inputs, network: Callable[[Inputs], Any] = network) -> Any:
     model, x, y = network(inputs), inputs["x"], inputs["y"]
     loss_fn = getattr(ml.losses, inputs["loss"])
-    make = {"sgd": ml.optim.SGD, "adam": ml.optim.Adam}[inputs["optimizer"]]
+    adamw = partial(ml.optim.AdamW, weight_decay=DECAY)
+    make = {"sgd": ml.optim.SGD, "adam": ml.optim.Adam, "adamw": adamw}[inputs["optimizer"]]
     optimizer = make(model.parameters(), lr=inputs["lr"])
 
     def step(x: Any, y: Any) -> Any:
@@ -229,6 +232,8 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
         "cross_entropy": cross_entropy,
         "cross_entropy_training": cross_entropy_training,
         "masked_softmax": masked_softmax,
+        "train_transformer": partial(train, network=mlext_attending.network),
+        "generate": mlext_attending.generate,
     }
     table |= dict.fromkeys(normalization.OPS, normalize)
     table |= dict.fromkeys(CONVOLUTIONS, convolution) | dict.fromkeys(RECURRENT, recurrent)

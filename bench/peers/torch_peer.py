@@ -17,6 +17,7 @@ from attending import OPS as ATTENTIONS
 from convolution import OPS as CONVOLUTIONS
 from peers import torch_attending
 from recurrence import OPS as RECURRENT
+from transforming import DECAY
 
 Inputs = dict[str, Any]
 
@@ -44,7 +45,11 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "argmax": torch.argmax,
 }
 LOSSES: dict[str, Callable[..., Any]] = {"mse": F.mse_loss, "cross_entropy": F.cross_entropy}
-OPTIMIZERS: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+OPTIMIZERS: dict[str, Any] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": partial(torch.optim.AdamW, weight_decay=DECAY),
+}
 
 
 def setup(threads: int) -> None:
@@ -252,7 +257,11 @@ def network(inputs: Inputs, layout: Any) -> tuple[Any, Any]:
 
 
 def training(
-    inputs: Inputs, compiled: Callable[..., Any], layout: Any = torch.contiguous_format, **options: Any
+    inputs: Inputs,
+    compiled: Callable[..., Any],
+    layout: Any = torch.contiguous_format,
+    network: Callable[..., Any] = network,
+    **options: Any,
 ) -> Any:
     """Training steps of a network and its loss, as `compiled` makes them; the options are the optimizer's."""
     (model, x), y = network(inputs, layout), inputs["y"]
@@ -294,6 +303,8 @@ def build(op: str) -> Callable[[Inputs], Any] | None:
         "cross_entropy": cross_entropy,
         "cross_entropy_training": cross_entropy_training,
         "masked_softmax": masked_softmax,
+        "train_transformer": partial(training, compiled=eager, network=torch_attending.network),
+        "generate": torch_attending.generate,
     }
     table |= dict.fromkeys(normalization.OPS, normalize)
     table |= dict.fromkeys(CONVOLUTIONS, convolution) | dict.fromkeys(RECURRENT, recurrent)
