@@ -43,7 +43,9 @@ def table(records: list[Record], peaks: dict[str, Any], caches: dict[str, int]) 
     rows = []
     for record in records:
         name = f"**{record['row']}**" if loses(record) else record["row"]
-        cells = [name, report.seconds_text(record["median"]["mlext"]), f"{record['noise']['mlext']:.0%}"]
+        took = report.seconds_text(record["median"]["mlext"])
+        took += f", {report.rate(record)}" if record.get("tokens") else ""
+        cells = [name, took, f"{record['noise']['mlext']:.0%}"]
         cells.append(f"{report.share_of_peak(record, peaks, caches):.0f}")
         rows.append(cells + [report.ratio_text(record, label, "") for label in labels])
     worst = [f"{max(report.ratios(records, label)):.2f}" for label in labels]
