@@ -35,7 +35,7 @@ def _checked_offset(name: str, offset: Any, x: Any) -> Any:
     return offset
 
 
-def _turns(offset: Any, x: Any, frequencies: NDArray[np.float64]) -> tuple[Any, Any]:
+def _turns(offset: Any, x: Any, frequencies: NDArray[np.float64], dtype: str) -> tuple[Any, Any]:
     """Return cos and sin of positions times frequencies, (T, K) or (N, T, K).
 
     Angles are float64: of float32, with 24 bits, those of position 100,000 would be off by 0.004.
@@ -45,7 +45,7 @@ def _turns(offset: Any, x: Any, frequencies: NDArray[np.float64]) -> tuple[Any, 
     else:
         positions = _C.cast(offset, "float64")
     angles = _C.mul(_C.expand_dims(positions, (-1,)), _C.constant(frequencies))
-    return _C.cast(_C.cos(angles), x.dtype.name), _C.cast(_C.sin(angles), x.dtype.name)
+    return _C.cast(_C.cos(angles), dtype), _C.cast(_C.sin(angles), dtype)
 
 
 def _check_width(name: str, x: Any, embed_dim: int) -> None:
@@ -104,7 +104,7 @@ class SinusoidalPosition(Module):
         offset = _checked_offset("SinusoidalPosition", offset, x)
         _check_end("SinusoidalPosition", offset, x, self.max_len)
         frequencies = 10000.0 ** (-np.arange(0, self.embed_dim, 2) / self.embed_dim)
-        cos, sin = _turns(offset, x, frequencies)
+        cos, sin = _turns(offset, x, frequencies, x.dtype.name)
         waves = F.reshape(F.stack([sin, cos], -1), (*cos.shape[:-1], -1))
         return x + F.narrow(waves, -1, 0, self.embed_dim)
 
@@ -241,7 +241,9 @@ class RotaryPosition(Module):
         if x.shape[3] != self.head_dim:
             raise ValueError(f"RotaryPosition: argument 'x': expected {self.head_dim} features, got shape {x.shape}")
         offset = _checked_offset("RotaryPosition", offset, x)
-        return F.rotary(x, *_turns(offset, x, self._frequencies()), interleaved=self.interleaved)
+        dtype = "float64" if x.dtype == dtypes.float64 else "float32"  # of the tables; halves are turned in float32
+        turns = _turns(offset, x, self._frequencies(), dtype)
+        return F.rotary(x, *turns, interleaved=self.interleaved)
 
     def _frequencies(self) -> NDArray[np.float64]:
         plain = self.base ** (-np.arange(0, self.head_dim, 2) / self.head_dim)
