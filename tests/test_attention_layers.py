@@ -407,6 +407,33 @@ def test_stacks_decode_step_by_step() -> None:
         np.testing.assert_allclose(array(decoder(x, memory, memory_lengths=[5, 3], caches=own)), whole, rtol=1e-5)
 
 
+def test_a_layer_of_llama_is_its_formula() -> None:
+    rotary = nn.RotaryPosition(6)
+    options: dict[str, Any] = {"norm": "rms", "num_kv_heads": 1, "head_dim": 6, "rotary": rotary, "dtype": "float64"}
+    layer = shaken(nn.TransformerEncoderLayer(8, 2, 10, 0.0, "swiglu", 1e-3, True, False, **options))
+    x, p = drawn(1, 2, 5, 8), {name: array(value) for name, value in layer.named_parameters()}
+
+    def rms(a: Array, weight: Array) -> Array:
+        return a / np.sqrt((a**2).mean(-1, keepdims=True) + 1e-3) * weight
+
+    projected = rms(x, p["norm1.weight"]) @ p["self_attn.in_proj_weight"].T
+    q, k, v = (a.reshape(2, 5, -1, 6) for a in np.split(projected, [12, 18], -1))
+    q, k = array(rotary(ml.tensor(q))), array(rotary(ml.tensor(k)))
+    scores = np.einsum("nshd,ntd->nhst", q, k[:, :, 0]) / 6**0.5 + np.triu(np.full((5, 5), -np.inf), 1)
+    e = np.exp(scores - scores.max(-1, keepdims=True))
+    mixed = np.einsum("nhst,ntd->nshd", e / e.sum(-1, keepdims=True), v[:, :, 0]).reshape(2, 5, 12)
+    y = x + mixed @ p["self_attn.out_proj.weight"].T
+    z = rms(y, p["norm2.weight"])
+    gate, up = z @ p["mlp.gate_proj.weight"].T, z @ p["mlp.up_proj.weight"].T
+    y = y + (gate / (1 + np.exp(-gate)) * up) @ p["mlp.down_proj.weight"].T
+    np.testing.assert_allclose(array(layer(x, is_causal=True)), y, rtol=1e-9)
+    assert [n for n in p if "bias" in n] == []
+    decoder = nn.TransformerDecoderLayer(8, 2, 10, norm="rms", head_dim=6, rotary=rotary)
+    assert decoder.rotary is rotary
+    assert decoder.multihead_attn.rotary is None
+    assert decoder.multihead_attn.out_proj.weight.shape == (8, 12)
+
+
 def test_a_gated_mlp_is_its_formula() -> None:
     layer = shaken(nn.GatedMLP(4, 7, bias=True, activation="tanh", dtype="float64"))
     x = drawn(1, 2, 3, 4)
@@ -515,6 +542,8 @@ def test_errors_of_layers() -> None:
         (lambda: nn.MultiHeadAttention(8, 3), ValueError, "'num_heads': expected a divisor of embed_dim, 8, got 3"),
         (lambda: nn.MultiHeadAttention(8, 4, num_kv_heads=3), ValueError, "'num_kv_heads': expected a divisor of num_"),
         (lambda: nn.MultiHeadAttention(8, 0), ValueError, "'num_heads': expected a positive int"),
+        (lambda: nn.MultiHeadAttention(8, 3, head_dim=0), ValueError, "'head_dim': expected a positive int"),
+        (lambda: nn.TransformerEncoderLayer(8, 2, norm="batch"), ValueError, "'norm': expected 'layer' or 'rms'"),
         (lambda: nn.MultiHeadAttention(8, 2, rotary=10000.0), TypeError, "'rotary': expected a RotaryPosition"),
         (lambda: nn.MultiHeadAttention(8, 4, rotary=rotary), ValueError, "'rotary': expected head_dim=2"),
         (lambda: nn.MultiHeadAttention(8, 2, window=3), ValueError, r"'window': expected None or a pair"),

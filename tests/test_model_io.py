@@ -86,7 +86,7 @@ def test_every_layer_describes_itself(name, tmp_path):
         "RotaryPosition": (4,),
         "GatedMLP": (4, 6),
         "TransformerEncoderLayer": (8, 2, 6, 0.0, "gelu", 1e-6, True, False),
-        "TransformerDecoderLayer": (8, 2, 6),
+        "TransformerDecoderLayer": (8, 2, 6, 0.1, "swiglu"),
         "TransformerEncoder": (ml.nn.TransformerEncoderLayer(8, 2, 6, bias=False), 2, ml.nn.LayerNorm(8)),
         "TransformerDecoder": (ml.nn.TransformerDecoderLayer(8, 2, 6), 3),
         "SequenceClassifier": (5, 2, 3, 2),
@@ -124,6 +124,7 @@ def test_options_of_attention_come_back(tmp_path):
     x = np.random.default_rng(0).normal(size=(2, 5, 8)).astype("f")
     for options in (
         {"num_kv_heads": 2, "bias": False, "rotary": rotary, "window": (2, None)},
+        {"head_dim": 6, "rotary": ml.nn.RotaryPosition(6, base=500.0)},
         {"key_size": 8, "value_size": 8, "soft_cap": 0.5, "alibi": True, "dropout": 0.5},
     ):
         first = ml.nn.MultiHeadAttention(8, 4, **options)

@@ -35,9 +35,11 @@ class MultiHeadAttention(Module):
     embed_dim : int
         E, features of queries and of the output.
     num_heads : int
-        H, a divisor of E; a head has D = E / H features.
+        H.
     num_kv_heads : int, optional
         G, a divisor of H: query heads share heads of keys and values (grouped queries; 1: multi-query). By default H.
+    head_dim : int, optional
+        D, features of a head; by default E / H, and H must be a divisor of E.
     key_size, value_size : int, optional
         Features of keys and of values; by default E.
     bias : bool
@@ -64,8 +66,8 @@ class MultiHeadAttention(Module):
     mask : bool, True: takes part (torch's is the other way round); or floating, added to the scores; broadcast against
         (N, H, S, T)
     lengths : (N), keys of each sequence, optional
-    in_proj_weight : ((H + 2 G) D, E), or q_proj_weight (E, E), k_proj_weight (G D, K), v_proj_weight (G D, V)
-    in_proj_bias : ((H + 2 G) D); out_proj.weight : (E, E); out_proj.bias : (E)
+    in_proj_weight : ((H + 2 G) D, E), or q_proj_weight (H D, E), k_proj_weight (G D, K), v_proj_weight (G D, V)
+    in_proj_bias : ((H + 2 G) D); out_proj.weight : (E, H D); out_proj.bias : (E)
     output : (N, S, E), with ``need_weights`` also weights (N, H, S, T)
 
     Raises
@@ -99,6 +101,7 @@ class MultiHeadAttention(Module):
         num_heads: int,
         *,
         num_kv_heads: int | None = None,
+        head_dim: int | None = None,
         key_size: int | None = None,
         value_size: int | None = None,
         bias: bool = True,
@@ -116,18 +119,19 @@ class MultiHeadAttention(Module):
         self.num_kv_heads = num_heads if num_kv_heads is None else positive_int(name, "num_kv_heads", num_kv_heads)
         self.key_size = embed_dim if key_size is None else positive_int(name, "key_size", key_size)
         self.value_size = embed_dim if value_size is None else positive_int(name, "value_size", value_size)
-        for what, whole, part in (
-            ("embed_dim", "num_heads", num_heads),
-            ("num_heads", "num_kv_heads", self.num_kv_heads),
-        ):
+        divided = [("num_heads", "num_kv_heads", self.num_kv_heads)]
+        if head_dim is None:
+            divided.insert(0, ("embed_dim", "num_heads", num_heads))
+        for what, whole, part in divided:
             if getattr(self, what) % part:
                 expected = f"a divisor of {what}, {getattr(self, what)}"
                 raise ValueError(f"{name}: argument '{whole}': expected {expected}, got {part}")
+        self.head_dim = embed_dim // num_heads if head_dim is None else positive_int(name, "head_dim", head_dim)
         check_probability(name, dropout)
         if rotary is not None and not isinstance(rotary, RotaryPosition):
             raise TypeError(f"{name}: argument 'rotary': expected a RotaryPosition, got {type(rotary).__name__}")
-        if rotary is not None and rotary.head_dim != embed_dim // num_heads:
-            expected = f"head_dim={embed_dim // num_heads}, embed_dim / num_heads"
+        if rotary is not None and rotary.head_dim != self.head_dim:
+            expected = f"head_dim={self.head_dim}, that of a head"
             raise ValueError(f"{name}: argument 'rotary': expected {expected}, got {rotary.head_dim}")
         self.bias, self.dropout, self.rotary = bool(bias), dropout, rotary
         self.window, self.soft_cap, self.alibi = checked_window(window), soft_cap, bool(alibi)
@@ -135,19 +139,18 @@ class MultiHeadAttention(Module):
         self._make_weights(dtype)
 
     def _make_weights(self, dtype: dtypes.DTypeLike) -> None:
-        width = self.embed_dim // self.num_heads
-        shared = self.num_kv_heads * width
+        inner, shared = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
         together = self.key_size == self.value_size == self.embed_dim
         shapes = {
-            "in_proj_weight": (self.embed_dim + 2 * shared, self.embed_dim) if together else None,
-            "q_proj_weight": None if together else (self.embed_dim, self.embed_dim),
+            "in_proj_weight": (inner + 2 * shared, self.embed_dim) if together else None,
+            "q_proj_weight": None if together else (inner, self.embed_dim),
             "k_proj_weight": None if together else (shared, self.key_size),
             "v_proj_weight": None if together else (shared, self.value_size),
         }
         for name, shape in shapes.items():
             setattr(self, name, None if shape is None else self._drawn(shape, dtype))
-        self.in_proj_bias = Parameter(zeros(self.embed_dim + 2 * shared, dtype=dtype)) if self.bias else None
-        self.out_proj = Linear(self.embed_dim, self.embed_dim, self.bias, dtype=dtype, rng=self.rng)
+        self.in_proj_bias = Parameter(zeros(inner + 2 * shared, dtype=dtype)) if self.bias else None
+        self.out_proj = Linear(inner, self.embed_dim, self.bias, dtype=dtype, rng=self.rng)
         if self.out_proj.bias is not None:
             zeros_(self.out_proj.bias)
         slopes = tensor(alibi_slopes(self.num_heads), dtype=dtype) if self.alibi else None
@@ -204,7 +207,7 @@ class MultiHeadAttention(Module):
         return self._joined(out, dtype), weights
 
     def _joined(self, out: Any, dtype: Any) -> Any:
-        y = F.reshape(out, (*out.shape[:2], self.embed_dim))
+        y = F.reshape(out, (*out.shape[:2], self.num_heads * self.head_dim))
         return self.out_proj(y if y.dtype is dtype else F.astype(y, dtype))
 
     def _together(self, query: Any, offset: int) -> tuple[Any, Any, Any]:
@@ -248,8 +251,8 @@ class MultiHeadAttention(Module):
 
     def _part(self, which: str, x: Any) -> Any:
         """Queries, keys or values alone, or keys and values."""
-        width = self.embed_dim // self.num_heads
-        q, k = self.embed_dim, self.num_kv_heads * width
+        width = self.head_dim
+        q, k = self.num_heads * width, self.num_kv_heads * width
         begin, rows = {"q": (0, q), "k": (q, k), "v": (q + k, k), "kv": (q, 2 * k)}[which]
         weight, bias = self.in_proj_weight, self.in_proj_bias
         weight = getattr(self, f"{which}_proj_weight") if weight is None else F.narrow(weight, 0, begin, rows)
@@ -259,7 +262,7 @@ class MultiHeadAttention(Module):
         return heads if self.rotary is None else self.rotary(heads, offset)
 
     def _cut(self, x: Any, heads: int) -> Any:
-        return F.reshape(x, (*x.shape[:2], heads, self.embed_dim // self.num_heads))
+        return F.reshape(x, (*x.shape[:2], heads, self.head_dim))
 
     def _check(self, what: str, x: Any, letters: str, size: int) -> None:
         check_rank("MultiHeadAttention", what, x, letters)
@@ -271,5 +274,7 @@ class MultiHeadAttention(Module):
         text = f"{self.embed_dim}, {self.num_heads}"
         if self.num_kv_heads != self.num_heads:
             text += f", num_kv_heads={self.num_kv_heads}"
+        if self.num_heads * self.head_dim != self.embed_dim:
+            text += f", head_dim={self.head_dim}"
         options = {"window": self.window, "soft_cap": self.soft_cap, "alibi": self.alibi or None}
         return text + "".join([f", {name}={value}" for name, value in options.items() if value is not None])

@@ -10,10 +10,12 @@ from mlext import functional as F
 from mlext.functional._geometry import check_rank
 from mlext.functional.random import check_probability
 from mlext.nn._door import positive_int
-from mlext.nn.layer_norm import LayerNorm
+from mlext.nn.gated import GatedMLP
+from mlext.nn.layer_norm import LayerNorm, RMSNorm
 from mlext.nn.linear import Linear
 from mlext.nn.module import Module
 from mlext.nn.multihead import MultiHeadAttention
+from mlext.nn.position import RotaryPosition
 from mlext.random import Generator, Rng, resolve
 
 
@@ -21,6 +23,7 @@ class _TransformerLayer(Module):
     """What encoder and decoder layers share."""
 
     _attentions: tuple[str, ...]
+    self_attn: MultiHeadAttention
 
     def __init__(
         self,
@@ -33,6 +36,10 @@ class _TransformerLayer(Module):
         norm_first: bool = False,
         bias: bool = True,
         *,
+        norm: str = "layer",
+        num_kv_heads: int | None = None,
+        head_dim: int | None = None,
+        rotary: RotaryPosition | None = None,
         dtype: dtypes.DTypeLike = dtypes.float32,
         rng: Rng = None,
     ) -> None:
@@ -40,19 +47,30 @@ class _TransformerLayer(Module):
         self.d_model = positive_int(name, "d_model", d_model)
         self.nhead = positive_int(name, "nhead", nhead)
         self.dim_feedforward = positive_int(name, "dim_feedforward", dim_feedforward)
-        if d_model % nhead:
+        if d_model % nhead and head_dim is None:
             raise ValueError(f"{name}: argument 'nhead': expected a divisor of d_model, {d_model}, got {nhead}")
         check_probability(name, dropout)
         self.dropout, self.activation, self.layer_norm_eps = dropout, activation, layer_norm_eps
-        self.norm_first, self.bias = bool(norm_first), bool(bias)
+        self.norm_first, self.bias, self.norm = bool(norm_first), bool(bias), norm
         self.rng: Generator = resolve(rng)
-        options: dict[str, Any] = {"dtype": dtype, "rng": self.rng}
+        options: dict[str, Any] = {"bias": bias, "dtype": dtype, "rng": self.rng}
+        heads: dict[str, Any] = {"num_kv_heads": num_kv_heads, "head_dim": head_dim, "dropout": dropout}
         for part in self._attentions:
-            setattr(self, part, MultiHeadAttention(d_model, nhead, bias=bias, dropout=dropout, **options))
-        self.linear1 = Linear(d_model, dim_feedforward, bias, activation=activation, **options)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, **options)
+            turning = rotary if part == "self_attn" else None
+            setattr(self, part, MultiHeadAttention(d_model, nhead, rotary=turning, **heads, **options))
+        self.num_kv_heads, self.head_dim = self.self_attn.num_kv_heads, self.self_attn.head_dim
+        if activation == "swiglu":
+            self.mlp = GatedMLP(d_model, dim_feedforward, **options)
+        else:
+            self.linear1 = Linear(d_model, dim_feedforward, activation=activation, **options)
+            self.linear2 = Linear(dim_feedforward, d_model, **options)
         for i in range(1, len(self._attentions) + 2):
-            setattr(self, f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
+            setattr(self, f"norm{i}", _norm(name, norm, d_model, layer_norm_eps, bias, dtype))
+
+    @property
+    def rotary(self) -> RotaryPosition | None:
+        """What turns queries and keys of the self-attention."""
+        return self.self_attn.rotary
 
     def _around(self, norm: Module, x: Any, part: Callable[[Any], Any]) -> Any:
         """Apply a part of the layer and add its input, with the norm before it or behind the sum."""
@@ -64,6 +82,8 @@ class _TransformerLayer(Module):
         return F.dropout(x, self.dropout, self.training, rng=self.rng)
 
     def _feed_forward(self, x: Any) -> Any:
+        if self.activation == "swiglu":
+            return self.mlp(x)
         return self.linear2(self._dropped(self.linear1(x)))
 
     def _check(self, what: str, x: Any) -> None:
@@ -75,6 +95,14 @@ class _TransformerLayer(Module):
     def extra_repr(self) -> str:
         """Show the sizes."""
         return f"{self.d_model}, {self.nhead}" + (", norm_first=True" if self.norm_first else "")
+
+
+def _norm(name: str, kind: str, d_model: int, eps: float, bias: bool, dtype: dtypes.DTypeLike) -> LayerNorm | RMSNorm:
+    if kind == "layer":
+        return LayerNorm(d_model, eps, bias=bias, dtype=dtype)
+    if kind == "rms":
+        return RMSNorm(d_model, eps, dtype=dtype)
+    raise ValueError(f"{name}: argument 'norm': expected 'layer' or 'rms', got {kind!r}")
 
 
 class TransformerEncoderLayer(_TransformerLayer):
@@ -97,14 +125,18 @@ class TransformerEncoderLayer(_TransformerLayer):
     dropout : float
         Probability with which, in training, an element of the attention's weights, of its output, between the linear
         layers, or of their output is 0.
-    activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}
-        Between the linear layers.
+    activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "swiglu"}
+        Between the linear layers; "swiglu": a :class:`GatedMLP` in their place, ``mlp``.
     layer_norm_eps : float
         Added to the variances.
     norm_first : bool
         Whether norms come before the parts or behind the sums.
     bias : bool
         Whether linear layers and norms have biases.
+    norm : {"layer", "rms"}
+        Kind of the norms: :class:`LayerNorm` or :class:`RMSNorm`, which has no bias.
+    num_kv_heads, head_dim, rotary
+        As in :class:`MultiHeadAttention`.
     dtype : dtype
         Of the parameters.
     rng : Generator or int, optional
@@ -131,13 +163,13 @@ class TransformerEncoderLayer(_TransformerLayer):
     References
     ----------
     Vaswani et al. 2017, "Attention is all you need"; Xiong et al. 2020, "On layer normalization in the transformer
-    architecture" (norm_first).
+    architecture" (norm_first); Touvron et al. 2023, "LLaMA: open and efficient foundation language models" (a layer
+    with ``norm="rms"``, ``activation="swiglu"`` and ``rotary``).
     """
 
     _attentions = ("self_attn",)
-    self_attn: MultiHeadAttention
-    norm1: LayerNorm
-    norm2: LayerNorm
+    norm1: LayerNorm | RMSNorm
+    norm2: LayerNorm | RMSNorm
 
     def forward(
         self, x: Any, *, mask: Any = None, is_causal: bool = False, lengths: Any = None, cache: Any = None
@@ -159,8 +191,10 @@ class TransformerDecoderLayer(_TransformerLayer):
 
     Parameters
     ----------
-    d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias, dtype, rng
+    d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias, norm, dtype, rng
         As in :class:`TransformerEncoderLayer`.
+    num_kv_heads, head_dim, rotary
+        As in :class:`MultiHeadAttention`; ``rotary`` is for the self-attention.
 
     Shapes
     ------
@@ -189,11 +223,10 @@ class TransformerDecoderLayer(_TransformerLayer):
     """
 
     _attentions = ("self_attn", "multihead_attn")
-    self_attn: MultiHeadAttention
     multihead_attn: MultiHeadAttention
-    norm1: LayerNorm
-    norm2: LayerNorm
-    norm3: LayerNorm
+    norm1: LayerNorm | RMSNorm
+    norm2: LayerNorm | RMSNorm
+    norm3: LayerNorm | RMSNorm
 
     def forward(
         self,
