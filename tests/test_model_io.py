@@ -92,6 +92,7 @@ def test_every_layer_describes_itself(name, tmp_path):
         "SequenceClassifier": (5, 2, 3, 2),
         "CharacterModel": ("some text\n\u20ac", 3, 4),
         "Forecaster": (2, 3, 4),
+        "GPT": (5,),
         "Seq2Seq": (4, 5, 3, 2),
         "Sequential": (ml.nn.Linear(2, 2), ml.nn.ReLU()),
         "ModuleList": ([ml.nn.Linear(2, 2)],),

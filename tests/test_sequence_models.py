@@ -51,9 +51,8 @@ def test_models_are_saved_and_loaded(model: Any, inputs: Any, tmp_path: Path) ->
 @pytest.mark.parametrize("make", [SequenceClassifier, CharacterModel, Forecaster, Seq2Seq])
 def test_unknown_kinds_are_errors(make: Any) -> None:
     first: Any = "abc" if make is CharacterModel else 3
-    with pytest.raises(
-        ValueError, match=f"{make.__name__}: argument 'kind': expected 'rnn', 'gru' or 'lstm', got 'cnn'"
-    ):
+    kinds = "'rnn', 'gru', 'lstm' or 'transformer'" if make is CharacterModel else "'rnn', 'gru' or 'lstm'"
+    with pytest.raises(ValueError, match=f"{make.__name__}: argument 'kind': expected {kinds}, got 'cnn'"):
         make(first, 3, kind="cnn")
 
 

@@ -13,6 +13,7 @@ Examples
 """
 
 from mlext.models.checkpoints import from_torch
+from mlext.models.gpt import GPT
 from mlext.models.images import lenet5, mobilenet_v2, vgg16
 from mlext.models.residual import resnet18, resnet50
 from mlext.models.segmentation import conv_autoencoder, unet
@@ -23,6 +24,7 @@ from mlext.models.translation import Seq2Seq
 __all__ = [
     "CharacterModel",
     "Forecaster",
+    "GPT",
     "Seq2Seq",
     "SequenceClassifier",
     "conv_autoencoder",

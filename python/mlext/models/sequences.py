@@ -10,10 +10,11 @@ from mlext.random import Rng, resolve
 _KINDS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
-def recurrent(op: str, kind: str) -> Any:
-    """Return the class of a kind of recurrent layer; ValueError for an unknown one."""
+def recurrent(op: str, kind: str, *others: str) -> Any:
+    """Return the class of a kind of recurrent layer; ValueError, which names other kinds too, for an unknown one."""
     if kind not in _KINDS:
-        raise ValueError(f"{op}: argument 'kind': expected 'rnn', 'gru' or 'lstm', got {kind!r}")
+        *first, last = [repr(name) for name in (*_KINDS, *others)]
+        raise ValueError(f"{op}: argument 'kind': expected {', '.join(first)} or {last}, got {kind!r}")
     return _KINDS[kind]
 
 

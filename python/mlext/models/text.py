@@ -10,29 +10,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlext import dtypes, nn
-from mlext.functional.sampling import check_sampling, sample
+from mlext.models._drawing import Drawing
+from mlext.models.gpt import GPT
 from mlext.models.sequences import recurrent
-from mlext.random import Generator, Rng, resolve
+from mlext.random import Rng, resolve
 
-# A long text is scored in pieces of so many characters, several side by side, each read from so many before it.
+# A long text is scored in pieces of so many characters, several side by side, each read from so many before it. Of a
+# transformer both together are the context.
 _PIECE, _BESIDE, _BEFORE = 1024, 16, 256
 
 
 class CharacterModel(nn.Module):
-    """Scores of the next character from all that came before: embedding, recurrent layers, one dense layer.
+    """Scores of the next character from all that came before: embedding, recurrent layers, one dense layer; or a GPT.
 
     Parameters
     ----------
     vocabulary : str
         The characters; they are sorted, and one that comes twice counts once, so that a text will do.
     embedding_dim : int
-        Features of a character.
+        Features of a character; of a transformer those of a step in all layers.
     hidden_size, num_layers
-        Of the recurrent layers, as in :class:`mlext.nn.LSTM`.
-    kind : {"lstm", "gru", "rnn"}
-        The recurrent layers.
+        Of the recurrent layers, as in :class:`mlext.nn.LSTM`; of a transformer ``hidden_dim`` and ``num_layers`` of
+        :class:`GPT`.
+    kind : {"lstm", "gru", "rnn", "transformer"}
+        The recurrent layers, or a :class:`GPT`.
     dropout : float
-        Probability with which a feature is dropped between layers and before the last one while training.
+        Probability with which a feature is dropped between layers and before the last one while training; in a
+        transformer as in :class:`GPT`.
+    num_heads, context : int, optional
+        Of the transformer: heads of attention, by default 4, and characters that are seen at once, by default 256.
     dtype : dtype
         Of the parameters.
     rng : Generator or int, optional
@@ -40,13 +46,14 @@ class CharacterModel(nn.Module):
 
     Shapes
     ------
-    indices : (N, T), as of :meth:`encode`
+    indices : (N, T), as of :meth:`encode`; of a transformer at most ``context`` steps
     output : (N, T, V), scores of the character behind each step, for V characters
 
     Raises
     ------
     ValueError
-        If the vocabulary is empty, a size is not positive, or ``kind`` is unknown.
+        If the vocabulary is empty, a size is not positive, ``kind`` is unknown, or recurrent layers get heads or a
+        context.
 
     Examples
     --------
@@ -71,16 +78,31 @@ class CharacterModel(nn.Module):
         *,
         kind: str = "lstm",
         dropout: float = 0.0,
+        num_heads: int | None = None,
+        context: int | None = None,
         dtype: dtypes.DTypeLike = dtypes.float32,
         rng: Rng = None,
     ) -> None:
         if not isinstance(vocabulary, str) or not vocabulary:
             raise ValueError(f"CharacterModel: argument 'vocabulary': expected characters, got {vocabulary!r}")
-        layers, rng = recurrent("CharacterModel", kind), resolve(rng)
+        rng = resolve(rng)
         self.vocabulary = "".join(sorted(set(vocabulary)))
         self.embedding_dim, self.hidden_size, self.num_layers = embedding_dim, hidden_size, num_layers
         self.kind, self.dropout = kind, dropout
+        self.num_heads, self.context, self.gpt = num_heads, context, None
         size = len(self.vocabulary)
+        if kind == "transformer":
+            self.num_heads = 4 if num_heads is None else num_heads
+            self.context = 256 if context is None else context
+            sizes: dict[str, Any] = {"embed_dim": embedding_dim, "hidden_dim": hidden_size, "num_layers": num_layers}
+            sizes |= {"context": self.context, "num_heads": self.num_heads}
+            self.gpt = GPT(size, dropout=dropout, dtype=dtype, rng=rng, **sizes)
+            return
+        layers = recurrent("CharacterModel", kind, "transformer")
+        for name in ("num_heads", "context"):
+            if getattr(self, name) is not None:
+                expected = f"None for kind {kind!r}"
+                raise ValueError(f"CharacterModel: argument '{name}': expected {expected}, got {getattr(self, name)}")
         self.embedding = nn.Embedding(size, embedding_dim, dtype=dtype, rng=rng)
         self.recurrent = layers(embedding_dim, hidden_size, num_layers, dropout=dropout, dtype=dtype, rng=rng)
         self.drop = nn.Dropout(dropout, rng=rng)
@@ -88,10 +110,12 @@ class CharacterModel(nn.Module):
 
     def forward(self, indices: Any) -> Any:
         """Return the scores."""
-        return self.advance(indices, None)[0]
+        return self.advance(indices, None)[0] if self.gpt is None else self.gpt(indices)
 
     def advance(self, indices: Any, state: Any) -> tuple[Any, Any]:
         """Return the scores, and the state behind the last step, for a text that comes in pieces.
+
+        The pieces of a transformer are at most its context together, and there may be no tape (:func:`mlext.no_grad`).
 
         Parameters
         ----------
@@ -100,6 +124,9 @@ class CharacterModel(nn.Module):
         state
             What the piece before returned; None at the beginning.
         """
+        if self.gpt is not None:
+            caches = self.gpt.new_caches() if state is None else state
+            return self.gpt(indices, caches=caches), caches
         y, state = self.recurrent(self.embedding(indices), state)
         return self.head(self.drop(y)), state
 
@@ -119,9 +146,18 @@ class CharacterModel(nn.Module):
         return "".join([self.vocabulary[i] for i in np.asarray(indices).tolist()])
 
     def generate(
-        self, prompt: str, length: int, *, temperature: float = 1.0, top_k: int | None = None, rng: Rng = None
+        self,
+        prompt: str,
+        length: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        rng: Rng = None,
     ) -> Iterator[str]:
         """Go on with a text, character by character; each is there as soon as it is asked for.
+
+        A transformer that has seen more characters than its context goes on as :meth:`GPT.generate` says.
 
         Parameters
         ----------
@@ -133,6 +169,8 @@ class CharacterModel(nn.Module):
             Scores are divided by it: below 1 likely characters become more likely; 0 takes the most likely one.
         top_k : int, optional
             Draw from so many of the most likely characters, and those as likely as the last of them.
+        top_p : float, optional
+            Draw from the fewest of the most likely characters that have this share together.
         rng : Generator or int, optional
             Source of randomness.
 
@@ -148,25 +186,26 @@ class CharacterModel(nn.Module):
         indices = self.encode(prompt)
         if not len(indices):
             raise ValueError("generate: argument 'prompt': expected at least one character, got none")
-        if length < 0:
-            raise ValueError(f"generate: argument 'length': expected 0 or more, got {length}")
-        check_sampling("generate", temperature, top_k)
-        return self._drawn(indices, length, temperature, top_k, resolve(rng))
+        return self._drawn(indices, Drawing("length", length, temperature, top_k, top_p, rng))
 
-    def _drawn(
-        self, indices: NDArray[np.int64], length: int, temperature: float, top_k: int | None, rng: Generator
-    ) -> Iterator[str]:
+    def _drawn(self, indices: NDArray[np.int64], draw: Drawing) -> Iterator[str]:
+        if self.gpt is not None:
+            options: dict[str, Any] = {"temperature": draw.temperature, "top_k": draw.top_k, "top_p": draw.top_p}
+            for index in self.gpt.generate(indices, draw.steps, rng=draw.rng, **options):
+                yield self.vocabulary[index]
+            return
         state = None
-        for _ in range(length):
+        for _ in range(draw.steps):
             with self.evaluating():
                 scores, state = self.advance(indices[None], state)
-            indices = sample(scores[:, -1], temperature=temperature, top_k=top_k, rng=rng)
+            indices = draw(scores[:, -1])
             yield self.decode(indices)
 
     def bits_per_character(self, text: str) -> float:
         """Return how many bits a character of a text takes on average, but for the first one: less is better.
 
-        Each is scored after all that came before it, in a text of more than 1,024 characters after 256 to 1,280.
+        Each is scored after all that came before it, in a text of more than 1,024 characters after 256 to 1,280; by a
+        transformer after half its context to all of it.
 
         Raises
         ------
@@ -177,24 +216,26 @@ class CharacterModel(nn.Module):
         count = len(indices) - 1
         if count < 1:
             raise ValueError(f"bits_per_character: argument 'text': expected two characters, got {len(indices)}")
+        piece, before = _PIECE, _BEFORE
+        if self.context is not None:
+            piece, before = self.context - self.context // 2, self.context // 2
         total = 0.0
-        for first in range(0, count, _PIECE * _BESIDE):
-            begins = range(first, min(first + _PIECE * _BESIDE, count), _PIECE)
-            total += self._nats(indices, begins)
+        for first in range(0, count, piece * _BESIDE):
+            total += self._nats(indices, range(first, min(first + piece * _BESIDE, count), piece), before)
         return total / math.log(2) / count
 
-    def _nats(self, indices: NDArray[np.int64], begins: range) -> float:
+    def _nats(self, indices: NDArray[np.int64], begins: range, before: int) -> float:
         """Minus the sum of the logarithms of what the model says of the pieces that begin there."""
-        read = np.zeros((len(begins), _BEFORE + _PIECE), np.int64)
+        read = np.zeros((len(begins), before + begins.step), np.int64)
         for row, begin in zip(read, begins, strict=True):
-            known = indices[max(0, begin - _BEFORE) : min(begin + _PIECE, len(indices) - 1)]
+            known = indices[max(0, begin - before) : min(begin + begins.step, len(indices) - 1)]
             row[: len(known)] = known
         with self.evaluating():
             scores = self(read).numpy()
         total = 0.0
         for row, begin in zip(scores, begins, strict=True):
-            right = indices[begin + 1 : begin + _PIECE + 1]
-            at = min(begin, _BEFORE)
+            right = indices[begin + 1 : begin + begins.step + 1]
+            at = min(begin, before)
             total += _nats(row[at : at + len(right)].astype(np.float64), right)
         return total
 
