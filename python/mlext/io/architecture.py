@@ -172,16 +172,22 @@ class _Builder:
         options = {key: self._value(value, depth) for key, value in args.items()}
         if "rng" in inspect.signature(cls).parameters:
             options["rng"] = self.blank
+        limit = self.blank.limit
         try:
             made: nn.Module = cls(**options)
         except (TypeError, ValueError) as error:
             raise ValueError(f"architecture: {error}") from None
+        taken = limit - self.blank.limit
         for module in made.modules():
             if vars(module).get("rng") is self.blank:
                 module.rng = None
         for name, child in _named(cls, tree.get("changed")):
-            if name not in dict(made.named_children()):
+            fresh = dict(made.named_children())
+            if name not in fresh:
                 raise ValueError(f"architecture: {cls.__name__} has no module {name[:60]!r} to change")
+            back = min(taken, fresh.pop(name).num_parameters())
+            taken, self.blank.limit = taken - back, self.blank.limit + back
+            made._replace_child(name, nn.Identity())  # its memory goes before that of the other is taken
             made._replace_child(name, self.module(child, depth + 1))
         return made
 
