@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mlext as ml
-from mlext.models import GPT, CharacterModel
+from mlext.models import BERT, GPT, CharacterModel, TimeSeriesTransformer, VisionTransformer
 
 Array = np.ndarray[Any, Any]
 LLAMA: dict[str, Any] = {"norm": "rms", "activation": "swiglu", "position": "rotary", "bias": False, "num_kv_heads": 2}
@@ -220,6 +220,129 @@ def as_gpt2(state: dict[str, Array], layers: int) -> dict[str, Array]:
         own["attn.c_proj"] = state[f"blocks.layers.{i}.self_attn.out_proj.{kind}"]
         found |= {f"h.{i}.{name}.{kind}": np.ascontiguousarray(value.T) for name, value in own.items()}
     return found | {f"ln_f.{kind}": state[f"blocks.norm.{kind}"] for kind in ("weight", "bias")}
+
+
+# ---- encoders ------------------------------------------------------------------------------------
+
+BERT_SMALL: dict[str, Any] = {"context": 12, "embed_dim": 16, "num_layers": 2, "num_heads": 4, "rng": 0}
+
+
+def test_bert_reads_what_is_there() -> None:
+    model, x = shaken(BERT(11, **BERT_SMALL)).eval(), indices_of(3, 9)
+    segments, lengths = indices_of(3, 9, below=2), np.array([9, 4, 1])
+    steps, whole = model(x, segments, lengths)
+    assert steps.shape == (3, 9, 16)
+    assert whole.shape == (3, 16)
+    there = np.arange(9) < lengths[:, None]
+    for mask in (there, there[:, None, None], there.tolist()):
+        np.testing.assert_array_equal(array(model(x, segments, mask=mask)[1]), array(whole))
+    for i, n in enumerate(lengths):
+        alone, one = model(x[i : i + 1, :n], segments[i : i + 1, :n].tolist())
+        np.testing.assert_allclose(array(alone)[0], array(steps)[i, :n], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(array(one)[0], array(whole)[i], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(array(model(x)[0]), array(model(x, np.zeros_like(x))[0]))
+    assert np.abs(array(model(x)[0]) - array(steps)).max() > 0.01
+    assert BERT(30522, num_layers=1).num_parameters() + 11 * 7_087_872 == 109_482_240  # BERT base
+    for call, error, text in (
+        (lambda: model(indices_of(1, 13)), ValueError, r"BERT: .*'indices': expected at most 12 steps \(context\)"),
+        (lambda: model(np.array([[11]])), IndexError, "11"),
+        (lambda: model(x, np.full_like(x, 2)), IndexError, "2"),
+        (lambda: model(x, segments[:, :4]), ValueError, r"'segments': expected shape \(3, 9\), got \(3, 4\)"),
+        (lambda: model(x, mask=there[:2]), ValueError, r"'mask': expected shape \(3, 9\), got \(2, 9\)"),
+        (lambda: BERT(11, embed_dim=10, num_heads=4), ValueError, "BERT: argument 'num_heads': expected a divisor"),
+        (lambda: BERT(11, segments=0), ValueError, "BERT: argument 'segments': expected a positive int, got 0"),
+    ):
+        with pytest.raises(error, match=text):
+            call()
+
+
+def test_rows_of_the_benchmark_are_expressed() -> None:
+    """Keras' examples: heads wider than E / H, an activation behind the second layer, means over features."""
+    wide: dict[str, Any] = {"num_heads": 4, "head_dim": 64, "hidden_dim": 128, "pool": "flatten", "head": (2048, 1024)}
+    wide |= {"embed_dim": 64, "num_layers": 8, "last_activation": "gelu", "dropout": 0.1, "head_dropout": 0.5}
+    assert VisionTransformer(72, 6, 100, **wide).num_parameters() == 21_759_012
+    series: dict[str, Any] = {"head_dim": 256, "hidden_dim": 4, "pool": "features", "head": (128,), "dropout": 0.25}
+    model = TimeSeriesTransformer(1, 2, steps=500, head_dropout=0.4, **series)
+    assert model.num_parameters() == 93_130
+    assert model.predict(np.ones((2, 500, 1), "f")).shape == (2, 2)
+
+
+@pytest.mark.parametrize("pool", ["class", "mean", "flatten"])
+def test_vision_transformers_are_those_of_the_paper(pool: str) -> None:
+    torch = pytest.importorskip("torch")
+    from torch_transformers import vision_transformer
+
+    last = "gelu" if pool == "flatten" else None
+    options: dict[str, Any] = {"embed_dim": 8, "num_layers": 2, "num_heads": 2, "head_dim": 6, "last_activation": last}
+    model = shaken(VisionTransformer((4, 6), (2, 3), 5, in_channels=2, pool=pool, **options)).eval()
+    x = np.random.default_rng(1).standard_normal((3, 4, 6, 2)).astype("f")
+    w = {name: torch.from_numpy(array(value)) for name, value in model.state_dict().items()}
+    act = torch.nn.functional.gelu if last else lambda y: y
+    y = vision_transformer(w, torch.from_numpy(x), (2, 3), 2, 2, pool, act)
+    expected = torch.nn.functional.linear(y, w["scores.0.weight"], w["scores.0.bias"])
+    np.testing.assert_allclose(array(model(x)), expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("pool", ["steps", "features"])
+def test_time_series_transformers_are_their_formula(pool: str) -> None:
+    torch = pytest.importorskip("torch")
+    from torch_transformers import block
+
+    model = shaken(TimeSeriesTransformer(4, 3, steps=7, num_layers=2, num_heads=2, pool=pool, head=(5,))).eval()
+    x = np.random.default_rng(1).standard_normal((3, 7, 4)).astype("f")
+    w = {name: torch.from_numpy(array(value)) for name, value in model.state_dict().items()}
+    y = torch.from_numpy(x)
+    for i in range(2):
+        y = block(w, f"blocks.{i}", y, 2, torch.relu, lambda z: z)
+    y = y.mean(1 if pool == "steps" else 2)
+    y = torch.relu(torch.nn.functional.linear(y, w["scores.0.weight"], w["scores.0.bias"]))
+    y = torch.nn.functional.linear(y, w["scores.1.weight"], w["scores.1.bias"])
+    np.testing.assert_allclose(array(model(x)), y.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_order_matters_with_positions() -> None:
+    x = np.random.default_rng(1).standard_normal((3, 7, 4)).astype("f")
+    for position in (None, "learned", "sinusoidal"):
+        model = shaken(TimeSeriesTransformer(4, 3, steps=7, embed_dim=8, position=position, norm=True))
+        changed = np.abs(model.predict(x) - model.predict(x[:, ::-1])).max()
+        assert (changed > 1e-3) == (position is not None)
+
+
+def test_dropout_in_training_alone() -> None:
+    images, series = np.ones((2, 4, 4, 1), "f"), np.ones((2, 7, 4), "f")
+    vision: dict[str, Any] = {"in_channels": 1, "embed_dim": 8, "num_layers": 1, "num_heads": 2}
+    for make, x in (
+        (lambda **p: VisionTransformer(4, 2, 3, **vision, **p, rng=0), images),
+        (lambda **p: TimeSeriesTransformer(4, 3, head=(5,), **p, rng=0), series),
+    ):
+        for options in ({"dropout": 0.5}, {"head_dropout": 0.5}):
+            model = make(**options)
+            assert np.abs(array(model(x)) - model.predict(x)).max() > 1e-4
+            np.testing.assert_array_equal(model.predict(x), make().predict(x))
+
+
+def test_encoders_refuse() -> None:
+    small: dict[str, Any] = {"embed_dim": 8, "num_layers": 1, "num_heads": 2}
+    model = VisionTransformer(4, 2, 3, **small)
+    for call, text in (
+        (lambda: VisionTransformer(5, 2, 3), r"'patch_size': expected divisors of the image's \(5, 5\), got \(2, 2\)"),
+        (lambda: VisionTransformer((4, 4, 4), 2, 3), "'image_size': expected one or two numbers"),
+        (lambda: VisionTransformer(4, 2, 3, pool="max"), "'pool': expected 'class', 'mean' or 'flatten', got 'max'"),
+        (
+            lambda: VisionTransformer(4, 2, 3, embed_dim=10),
+            "VisionTransformer: argument 'num_heads': expected a divisor",
+        ),
+        (lambda: model(ml.ones(1, 4, 4, 1)), r"'x': expected shape \(N, 4, 4, 3\), got \(1, 4, 4, 1\)"),
+        (lambda: TimeSeriesTransformer(3, 2), "TimeSeriesTransformer: argument 'num_heads': expected a divisor of"),
+        (lambda: TimeSeriesTransformer(4, 2, pool="max"), "'pool': expected 'steps' or 'features', got 'max'"),
+        (lambda: TimeSeriesTransformer(4, 2, pool="features"), "'steps': expected a number for learned positions or"),
+        (lambda: TimeSeriesTransformer(4, 2, position="learned"), "'steps': expected a number for learned positions"),
+        (lambda: TimeSeriesTransformer(4, 2, position="x"), "'position': expected 'learned', 'sinusoidal' or None"),
+        (lambda: TimeSeriesTransformer(4, 2, steps=5)(ml.ones(1, 6, 4)), "'x': expected 4 features of 5 steps, got"),
+        (lambda: TimeSeriesTransformer(4, 2)(ml.ones(1, 6, 3)), r"'x': expected 4 features, got shape \(1, 6, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            call()
 
 
 # ---- characters ----------------------------------------------------------------------------------

@@ -91,3 +91,30 @@ def llama(w: Weights, indices: Any, layers: int, count: int, groups: int, base: 
         x = x + (gate * (y @ w[f"{p}.mlp.up_proj.weight"].T)) @ w[f"{p}.mlp.down_proj.weight"].T
     head = w.get("lm_head.weight", w["model.embed_tokens.weight"])
     return rms(x, "model.norm") @ head.T
+
+
+def block(w: Weights, name: str, x: Any, count: int, act: Any, last: Any, eps: float = 1e-6) -> Any:
+    """A block of an encoder with norms in front; names are ours, since there are no published weights."""
+    attention, dense = ([f"{name}.{i}.module.{j}" for j in range(4)] for i in (0, 1))
+    y = norm(x, w, attention[0], eps) @ w[f"{attention[1]}.in_proj_weight"].T + w[f"{attention[1]}.in_proj_bias"]
+    q, k, v = (heads(a, count) for a in y.chunk(3, -1))
+    y = joined(attend(q, k, v, torch.ones(x.shape[1], x.shape[1], dtype=torch.bool)))
+    x = x + y @ w[f"{attention[1]}.out_proj.weight"].T + w[f"{attention[1]}.out_proj.bias"]
+    y = act(TF.linear(norm(x, w, dense[0], eps), w[f"{dense[1]}.weight"], w[f"{dense[1]}.bias"]))
+    return x + last(TF.linear(y, w[f"{dense[2]}.weight"], w[f"{dense[2]}.bias"]))
+
+
+def vision_transformer(
+    w: Weights, x: Any, patch: tuple[int, int], layers: int, count: int, pool: str, last: Any
+) -> Any:
+    """Dosovitskiy et al. 2021; images (N, H, W, C)."""
+    height, width = patch
+    cut = x.unfold(1, height, height).unfold(2, width, width)  # (N, rows, columns, C, height, width)
+    y = TF.linear(cut.permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(1, 2), w["patches.weight"], w["patches.bias"])
+    if pool == "class":
+        y = torch.cat([w["class_token"].expand(len(y), -1, -1), y], 1)
+    y = y + w["positions.weight"]
+    for i in range(layers):
+        y = block(w, f"blocks.{i}", y, count, TF.gelu, last)
+    y = norm(y, w, "norm", 1e-6)
+    return {"class": y[:, 0], "mean": y.mean(1), "flatten": y.flatten(1)}[pool]

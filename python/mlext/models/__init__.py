@@ -12,6 +12,7 @@ Examples
 (1, 10)
 """
 
+from mlext.models.bert import BERT
 from mlext.models.checkpoints import from_torch
 from mlext.models.gpt import GPT
 from mlext.models.images import lenet5, mobilenet_v2, vgg16
@@ -19,14 +20,19 @@ from mlext.models.residual import resnet18, resnet50
 from mlext.models.segmentation import conv_autoencoder, unet
 from mlext.models.sequences import Forecaster, SequenceClassifier
 from mlext.models.text import CharacterModel
+from mlext.models.time_series import TimeSeriesTransformer
 from mlext.models.translation import Seq2Seq
+from mlext.models.vision_transformer import VisionTransformer
 
 __all__ = [
+    "BERT",
     "CharacterModel",
     "Forecaster",
     "GPT",
     "Seq2Seq",
     "SequenceClassifier",
+    "TimeSeriesTransformer",
+    "VisionTransformer",
     "conv_autoencoder",
     "from_torch",
     "lenet5",

@@ -90,8 +90,6 @@ class GPT(nn.Module):
     open and efficient foundation language models".
     """
 
-    takes_indices = True
-
     def __init__(
         self,
         vocabulary_size: int,
