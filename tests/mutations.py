@@ -357,6 +357,34 @@ MUTATIONS = [
         "max(int(np.searchsorted(sums, wanted)), 1)",
         "test_sampling.py",
     ),
+    (
+        "python/mlext/models/_drawing.py",
+        '{"temperature": self.temperature, ',
+        '{"temperature": 1.0, ',
+        "test_sequence_models.py",
+    ),
+    # A step behind cached ones is taken for the first one.
+    (
+        "python/mlext/models/gpt.py",
+        "x = self.positions(x, before)",
+        "x = self.positions(x)",
+        "test_transformer_models.py",
+    ),
+    # A text that has grown beyond the context goes on with keys of steps that were forgotten.
+    (
+        "python/mlext/models/gpt.py",
+        """                caches = None
+""",
+        "",
+        "test_transformer_models.py",
+    ),
+    # The weights of dense layers are taken as they are in files of GPT-2.
+    (
+        "python/mlext/models/_published.py",
+        "return F.permute(whole, (1, 0)) if turned and whole.ndim == 2 else whole",
+        "return F.reshape(whole, whole.shape[::-1]) if turned else whole",
+        "test_pretrained.py",
+    ),
     # Each piece of a text is scored without what came before it.
     (
         "python/mlext/models/text.py",

@@ -16,6 +16,7 @@ from mlext.models.bert import BERT
 from mlext.models.checkpoints import from_torch
 from mlext.models.gpt import GPT
 from mlext.models.images import lenet5, mobilenet_v2, vgg16
+from mlext.models.pretrained import load_bert, load_gpt2, load_llama
 from mlext.models.residual import resnet18, resnet50
 from mlext.models.segmentation import conv_autoencoder, unet
 from mlext.models.sequences import Forecaster, SequenceClassifier
@@ -36,6 +37,9 @@ __all__ = [
     "conv_autoencoder",
     "from_torch",
     "lenet5",
+    "load_bert",
+    "load_gpt2",
+    "load_llama",
     "mobilenet_v2",
     "resnet18",
     "resnet50",
