@@ -174,7 +174,7 @@ def test_time_is_limited_and_training_resumed(book: Path, tmp_path: Path) -> Non
         (["--task", "text"], "--task text: expected --data PATH, got none"),
         (
             ["--task", "text", "--data", "book.txt", "--model", "mlp"],
-            "--task text: expected --model lstm or gru, got mlp",
+            "--task text: expected --model lstm, gru or transformer, got mlp",
         ),
         (["--task", "forecast", "--data", "short.csv"], "expected more rows with --window 24 and --horizon 1, got 2"),
         (

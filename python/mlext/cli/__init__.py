@@ -80,18 +80,22 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "classification", "regression", "forecast", "text"),
         default="auto",
         help="forecast: the next rows of a CSV file whose columns are series; text: its next character "
-        "(default: by the target; text for lstm or gru on a .txt file)",
+        "(default: by the target; text for lstm, gru or transformer on a .txt file)",
     )
     add("--window", type=int, metavar="STEPS", help="steps seen at once (default: forecast 24, text 128)")
     add("--horizon", type=int, metavar="STEPS", help="forecast: steps ahead (default: 1)")
     add("--test-size", type=float, metavar="SHARE", help="held out for testing (default: 0.25; text 0.1)")
-    add("--augment", action="store_true", help="cnn: shift, turn and zoom the images a little in every epoch")
+    add(
+        "--augment",
+        action="store_true",
+        help="shift, turn and zoom images a little in every epoch",
+    )
     add = network.add_argument
     add(
         "--model",
-        choices=("mlp", "cnn", "lstm", "gru"),
-        help="dense layers, for images convolutions, or for images row by row, sequences, series and texts recurrent "
-        "layers (default: mlp; forecast and text lstm)",
+        choices=("mlp", "cnn", "lstm", "gru", "transformer"),
+        help="dense layers, for images convolutions, for images row by row, sequences, series and texts recurrent "
+        "layers, or for images by patches, sequences and texts attention (default: mlp; forecast and text lstm)",
     )
     add(
         "--hidden",
@@ -100,14 +104,14 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="N",
         help="units of the hidden layers (default: 128 64), filters at each size of the image (cnn: 32 64), or units of"
-        " the recurrent layers, all alike (128; forecast 64, text 256)",
+        " the recurrent layers, all alike (128; forecast 64, text 256), or features of a transformer's layers,"
+        " all alike (64 64; text 128 128 128 128)",
     )
     add(
         "--dropout",
         type=float,
-        default=0.0,
         metavar="P",
-        help="dropout after each hidden layer, or before the last one (cnn) (default: %(default)s)",
+        help="dropout after each hidden layer, or before the last one (cnn) (default: 0; transformer 0.2, text 0.1)",
     )
     _add_training(run)
     parser.set_defaults(run=_train)
@@ -116,10 +120,15 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 def _add_training(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--label-smoothing", type=float, default=0.1, metavar="S", help="classification: (default: %(default)s)")
-    add("--epochs", type=int, help="(default: 20; text 10)")
+    add("--epochs", type=int, help="(default: 20, transformer 30; text 10)")
     add("--seconds", type=float, default=math.inf, help="stop training after so long (default: never)")
     add("--batch-size", type=int, help="(default: 32; text 16)")
-    add("--lr", type=float, default=None, help="learning rate (default: the optimizer's; adam 0.002, text 0.005)")
+    add(
+        "--lr",
+        type=float,
+        default=None,
+        help="learning rate, of a transformer the highest one (default: the optimizer's; adam 0.002, text 0.005)",
+    )
     add("--optimizer", default="adam", metavar="NAME", help="sgd, adam, adamw, rmsprop ... (default: %(default)s)")
     add("--seed", type=int, default=0, help="(default: %(default)s)")
     add("--out", default="mlext-out", metavar="DIR", help="where the results go (default: %(default)s)")
@@ -142,6 +151,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     add("--length", type=int, default=500, metavar="N", help="characters to write (default: %(default)s)")
     add("--temperature", type=float, default=1.0, help="below 1 likely characters become more likely; 0: no chance")
     add("--top-k", type=int, metavar="K", help="draw from so many of the most likely characters (default: all)")
+    add("--top-p", type=float, metavar="P", help="draw from the fewest that have this share together (default: all)")
     add("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.set_defaults(run=_generate)
 

@@ -46,7 +46,7 @@ class Preparation:
     """How columns and pixels become inputs, and targets become labels: kept in the model's metadata.
 
     Tables are standardised column by column, images with one mean and deviation for all pixels, sequences (three axes,
-    of other numbers than bytes, for recurrent layers) feature by feature.
+    of other numbers than bytes, for recurrent layers and transformers) feature by feature.
     """
 
     def __init__(self, state: dict[str, Any]) -> None:
@@ -59,7 +59,7 @@ class Preparation:
     def fit(cls, data: Dataset, x: NDArray[Any], y: NDArray[Any], args: Any) -> Preparation:
         """Learn from the training part."""
         seen = _seen_shape(data, x, args.model)
-        if args.model in ("lstm", "gru") and x.ndim == 3 and x.dtype != np.uint8:
+        if _sees_steps(args.model, x) and x.ndim == 3 and x.dtype != np.uint8:
             offset, scale = (np.tile(values, x.shape[1]) for values in moments(x.astype(np.float64), (0, 1)))
         else:
             images = bool(data.image_shape) or x.ndim > 2 or x.dtype == np.uint8
@@ -131,9 +131,14 @@ def _seen_shape(data: Dataset, x: NDArray[Any], model: str) -> list[int] | None:
     if len(shape) not in (2, 3):
         what, remedy = ("images", "") if model == "cnn" else ("sequences or images", "; --task forecast is for series")
         raise ValueError(f"--model {model}: expected {what}, got data of shape {_rows(x.shape[1:])}{remedy}")
-    if model == "cnn":
+    if not _sees_steps(model, x):
         return shape if len(shape) == 3 else [*shape, 1]
     return [shape[0], int(np.prod(shape[1:]))]
+
+
+def _sees_steps(model: str, x: NDArray[Any]) -> bool:
+    """Whether a model sees sequences: recurrent layers always, transformers if they are no images."""
+    return model in ("lstm", "gru") or (model == "transformer" and x.ndim == 3 and x.dtype != np.uint8)
 
 
 def _rows(shape: Any) -> str:

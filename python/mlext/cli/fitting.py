@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -10,9 +11,17 @@ from typing import Any
 
 import mlext
 from mlext import nn, optim
-from mlext.training import History, ModelCheckpoint, TerminateOnNaN, TimeLimit, Trainer
+from mlext.training import (
+    Callback,
+    History,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    TerminateOnNaN,
+    TimeLimit,
+    Trainer,
+)
 
-__all__ = ["draw", "finish", "fit", "recurrent_sizes", "say"]
+__all__ = ["draw", "finish", "fit", "heads", "layer_sizes", "say"]
 
 
 def say(text: str) -> None:
@@ -21,13 +30,18 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def recurrent_sizes(args: argparse.Namespace, units: int) -> tuple[int, int]:
-    """Return units and number of the recurrent layers that ``--hidden`` asks for, all of one size."""
-    hidden = [units] if args.hidden is None else args.hidden
+def layer_sizes(args: argparse.Namespace, units: int, layers: int = 1) -> tuple[int, int]:
+    """Return units and number of the layers that ``--hidden`` asks for, all of one size."""
+    hidden = [units] * layers if args.hidden is None else args.hidden
     if not hidden or len(set(hidden)) > 1:
         got = " ".join(map(str, hidden)) or "none"
         raise ValueError(f"--hidden: expected layers of one size for --model {args.model}, got {got}")
     return hidden[0], len(hidden)
+
+
+def heads(units: int) -> int:
+    """Return how many heads the attention of a transformer with so many features has: four, if it can be."""
+    return next(count for count in (4, 2, 1) if units % count == 0)
 
 
 def fit(
@@ -47,8 +61,12 @@ def fit(
         A line about the data.
     """
     checkpoint = os.path.join(args.out, "checkpoint.safetensors")
-    callbacks = [TerminateOnNaN(), TimeLimit(args.seconds), ModelCheckpoint(checkpoint, min_seconds=1.0)]
-    trainer = Trainer(model, loss, _optimizer(model, args), callbacks=callbacks, seed=args.seed, **options)
+    optimizer = _optimizer(model, args)
+    callbacks: list[Callback] = [TerminateOnNaN(), TimeLimit(args.seconds)]
+    if args.model == "transformer":
+        callbacks.append(LearningRateScheduler(_up_and_down(optimizer, data, args), "batch"))
+    callbacks.append(ModelCheckpoint(checkpoint, min_seconds=1.0))
+    trainer = Trainer(model, loss, optimizer, callbacks=callbacks, seed=args.seed, **options)
     os.makedirs(args.out, exist_ok=True)
     say(what)
     if args.resume and not os.path.exists(checkpoint):
@@ -56,6 +74,19 @@ def fit(
     sizes = {"epochs": args.epochs, "batch_size": args.batch_size}
     trainer.fit(*data, **sizes, validation_data=test, resume=checkpoint if args.resume else None)
     return trainer
+
+
+def _up_and_down(optimizer: optim.Optimizer, data: Any, args: argparse.Namespace) -> optim.Schedule:
+    """A learning rate that rises in the first steps, without which transformers learn badly, and falls to nothing."""
+    batches = -(-len(data[0]) // args.batch_size) if len(data) == 2 else len(data[0])
+    steps = args.epochs * batches
+    first = max(steps // 10, 1)
+
+    def share(step: int) -> float:
+        falling = min(max(step - first, 0) / max(steps - first, 1), 1)
+        return float(min((step + 1) / first, (1 + math.cos(math.pi * falling)) / 2))
+
+    return optim.LambdaLR(optimizer, share)
 
 
 def _optimizer(model: nn.Module, args: argparse.Namespace) -> optim.Optimizer:
@@ -66,7 +97,7 @@ def _optimizer(model: nn.Module, args: argparse.Namespace) -> optim.Optimizer:
     }
     if args.optimizer.lower() not in known:
         raise ValueError(f"--optimizer: unknown optimizer {args.optimizer!r}; known are {', '.join(sorted(known))}")
-    defaults = {"adam": 0.005 if args.task == "text" else 0.002, "sgd": 0.05}
+    defaults = {"adam": 0.005 if args.task == "text" and args.model != "transformer" else 0.002, "sgd": 0.05}
     lr = defaults.get(args.optimizer.lower()) if args.lr is None else args.lr
     options: dict[str, Any] = {} if lr is None else {"lr": lr}
     return known[args.optimizer.lower()](model.parameters(), **options)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mlext import datasets, models, plot
 from mlext.cli.data import moments
-from mlext.cli.fitting import draw, finish, fit, recurrent_sizes, say
+from mlext.cli.fitting import draw, finish, fit, layer_sizes, say
 from mlext.data import sliding_windows, train_test_split
 from mlext.io import FileFormatError
 
@@ -54,7 +54,7 @@ def train(args: argparse.Namespace) -> None:
     data, test = (
         sliding_windows(rows, args.window, args.horizon) for rows in (scaled[:cut], scaled[cut - args.window :])
     )
-    size, layers = recurrent_sizes(args, 64)
+    size, layers = layer_sizes(args, 64)
     model = models.Forecaster(len(names), args.horizon, size, layers, kind=args.model, dropout=args.dropout)
     what = (
         f"{cut} rows for training, the last {len(values) - cut} for testing, {len(names)} series, "

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import mlext
 from mlext import models
-from mlext.cli.fitting import finish, fit, recurrent_sizes, say
+from mlext.cli.fitting import finish, fit, heads, layer_sizes, say
 from mlext.data import train_test_split
 from mlext.io import FileFormatError, open_regular
 
@@ -22,8 +22,7 @@ def train(args: argparse.Namespace) -> None:
     text = _read(args.data)
     if len(text) < 2:
         raise FileFormatError(args.data, f"expected a text, got {len(text)} characters")
-    size, layers = recurrent_sizes(args, 256)
-    model = models.CharacterModel(text, 64, size, layers, kind=args.model, dropout=args.dropout)
+    model = _model(text, args)
     first, last = train_test_split(model.encode(text), test_size=args.test_size, shuffle=False)
     data, test = _lines(first, args), _lines(last, args)
     what = f"{len(first)} characters for training, {len(last)} for testing, {len(model.vocabulary)} different ones"
@@ -31,6 +30,16 @@ def train(args: argparse.Namespace) -> None:
     bits = model.bits_per_character(text[len(first) :])
     say(f"test bits per character {bits:.4f}")
     finish(model, trainer.history, args, {"task": "text", "test": {"bits_per_character": bits}})
+
+
+def _model(text: str, args: argparse.Namespace) -> models.CharacterModel:
+    options: dict[str, Any] = {"kind": args.model, "dropout": args.dropout}
+    if args.model != "transformer":
+        size, layers = layer_sizes(args, 256)
+        return models.CharacterModel(text, 64, size, layers, **options)
+    size, layers = layer_sizes(args, 128, 4)
+    options |= {"num_heads": heads(size), "context": args.window}
+    return models.CharacterModel(text, size, 4 * size, layers, **options)
 
 
 def _read(path: str) -> str:
@@ -61,8 +70,8 @@ def generate(args: argparse.Namespace) -> None:
     prompt = args.prompt
     if prompt is None:  # the beginning of a line
         prompt = "\n" if "\n" in model.vocabulary else model.vocabulary[0]
-    options = {"temperature": args.temperature, "top_k": args.top_k, "rng": args.seed}
-    following = model.generate(prompt, args.length, **options)
+    options: dict[str, Any] = {"temperature": args.temperature, "top_k": args.top_k, "top_p": args.top_p}
+    following = model.generate(prompt, args.length, rng=args.seed, **options)
     sys.stdout.write(args.prompt or "")
     for character in following:
         sys.stdout.write(character)

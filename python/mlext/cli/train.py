@@ -13,7 +13,7 @@ import mlext
 from mlext import losses, metrics, models, nn
 from mlext.cli import series, text
 from mlext.cli.data import Preparation, load_training
-from mlext.cli.fitting import finish, fit, recurrent_sizes, say
+from mlext.cli.fitting import finish, fit, heads, layer_sizes, say
 from mlext.data import Compose, DataLoader, RandomRotation, RandomShift, RandomZoom, train_test_split
 from mlext.datasets.base import Dataset, TrainTest
 
@@ -24,37 +24,50 @@ Split = list[NDArray[Any]]
 # Pixels of a side that the last layer of a CNN sees: larger maps are averaged.
 _LARGEST_MAP = 7
 
+_NO_IMAGES = "--augment: expected --model cnn or transformer, and images"
+
+# Models of texts.
+_READERS = ("lstm", "gru", "transformer")
+
 # Of options that have other defaults for series and texts.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "samples": {"model": "mlp", "epochs": 20, "batch_size": 32, "test_size": 0.25},
     "forecast": {"model": "lstm", "epochs": 20, "batch_size": 32, "test_size": 0.25, "window": 24, "horizon": 1},
     "text": {"model": "lstm", "epochs": 10, "batch_size": 16, "test_size": 0.1, "window": 128},
 }
+_OF_TRANSFORMERS: dict[str, dict[str, Any]] = {
+    "samples": {"epochs": 30, "dropout": 0.2},
+    "forecast": {},
+    "text": {"dropout": 0.1},
+}
 
 
 def run(args: argparse.Namespace) -> None:
     """Train, test, and write model, history and picture."""
-    if args.task == "auto" and args.model in ("lstm", "gru") and str(args.data).endswith(".txt"):
+    if args.task == "auto" and args.model in _READERS and str(args.data).endswith(".txt"):
         args.task = "text"
-    defaults = _DEFAULTS.get(args.task, _DEFAULTS["samples"])
+    task = args.task if args.task in _DEFAULTS else "samples"
+    defaults = _DEFAULTS[task] | (_OF_TRANSFORMERS[task] if args.model == "transformer" else {})
     for name in ("window", "horizon"):
         if getattr(args, name) is not None and name not in defaults:
             raise ValueError(f"--{name}: expected --task forecast" + (" or text" if name == "window" else ""))
-    for name, value in defaults.items():
+    for name, value in {"dropout": 0.0, **defaults}.items():
         setattr(args, name, value if getattr(args, name) is None else getattr(args, name))
     if args.task in ("forecast", "text"):
-        _check_recurrent(args)
+        _check_reader(args)
     mlext.manual_seed(args.seed)
     {"forecast": series.train, "text": text.train}.get(args.task, _train_on_samples)(args)
 
 
-def _check_recurrent(args: argparse.Namespace) -> None:
-    if args.model not in ("lstm", "gru"):
-        raise ValueError(f"--task {args.task}: expected --model lstm or gru, got {args.model}")
+def _check_reader(args: argparse.Namespace) -> None:
+    known = _READERS if args.task == "text" else ("lstm", "gru")
+    if args.model not in known:
+        expected = f"{', '.join(known[:-1])} or {known[-1]}"
+        raise ValueError(f"--task {args.task}: expected --model {expected}, got {args.model}")
     if args.data is None:
         raise ValueError(f"--task {args.task}: expected --data PATH, got none")
     if args.augment:
-        raise ValueError("--augment: expected --model cnn, which sees images")
+        raise ValueError(_NO_IMAGES)
 
 
 def _train_on_samples(args: argparse.Namespace) -> None:
@@ -68,7 +81,7 @@ def _train_on_samples(args: argparse.Namespace) -> None:
     what = f"{len(x_train)} samples for training, {len(x_test)} for testing, {_features(x_train.shape[1:])}, {kind}"
     smooth = functools.partial(losses.cross_entropy, label_smoothing=args.label_smoothing)
     options: dict[str, Any] = {"metrics": ["accuracy"] if preparation.classes else ["r2"]}
-    if args.model in ("lstm", "gru"):
+    if args.model in _READERS:
         options["clip_norm"] = 1.0
     loss = smooth if preparation.classes else "mse"
     trainer = fit(model, loss, args, batches, (x_test, y_test), what, **options)
@@ -106,7 +119,7 @@ def _training_data(x: NDArray[Any], y: NDArray[Any], args: argparse.Namespace) -
     if not args.augment:
         return x, y
     if x.ndim != 4:
-        raise ValueError("--augment: expected --model cnn, which sees images")
+        raise ValueError(_NO_IMAGES)
     pixels, around = max(round(min(x.shape[1:3]) / 10), 1), float(x.min())
     change = Compose(RandomShift(pixels, around), RandomRotation(10, around), RandomZoom(0.9, 1.1, around))
     return (DataLoader((x, y), args.batch_size, shuffle=True, rng=args.seed, transform=change),)
@@ -115,12 +128,27 @@ def _training_data(x: NDArray[Any], y: NDArray[Any], args: argparse.Namespace) -
 def make(shape: tuple[int, ...], args: argparse.Namespace, outputs: int) -> nn.Module:
     """The network that the options ask for."""
     if args.model in ("lstm", "gru"):
-        units, layers = recurrent_sizes(args, 128)
+        units, layers = layer_sizes(args, 128)
         options = {"kind": args.model, "dropout": args.dropout, "bidirectional": True}
         return models.SequenceClassifier(shape[1], outputs, units, layers, **options)
+    if args.model == "transformer":
+        return _transformer(shape, args, outputs)
     if len(shape) == 1:
         return _mlp(shape[0], args.hidden if args.hidden is not None else [128, 64], args.dropout, outputs)
     return _cnn(shape, args.hidden if args.hidden is not None else [32, 64], args.dropout, outputs)
+
+
+def _transformer(shape: tuple[int, ...], args: argparse.Namespace, outputs: int) -> nn.Module:
+    """A vision transformer with about 7 by 7 patches, of two pixels a side at least; or one for series."""
+    units, layers = layer_sizes(args, 64, 2)
+    options: dict[str, Any] = {"embed_dim": units, "num_layers": layers, "num_heads": heads(units)}
+    options |= {"hidden_dim": 2 * units, "dropout": args.dropout, "head_dropout": args.dropout}
+    if len(shape) == 2:
+        return models.TimeSeriesTransformer(shape[1], outputs, position="sinusoidal", norm=True, **options)
+    rows, columns, channels = shape
+    largest = max(max(rows, columns) // _LARGEST_MAP, 2)
+    patch = [next(p for p in range(largest, 0, -1) if side % p == 0) for side in (rows, columns)]
+    return models.VisionTransformer((rows, columns), patch, outputs, in_channels=channels, pool="flatten", **options)
 
 
 def _mlp(inputs: int, hidden: list[int], dropout: float, outputs: int) -> nn.Sequential:
