@@ -133,6 +133,23 @@ def test_character_model():
     assert written.count(" ") > 20
 
 
+def test_character_transformer():
+    before, after, written = run("character_transformer")
+    assert before > 6
+    assert after < 3.2
+    assert len(written) == 300
+    assert written.count(" ") > 20
+
+
+def test_digits_vision_transformer(tmp_path):
+    accuracy, weights = run("digits_vision_transformer")
+    assert accuracy >= 0.98
+    assert [block.shape for block in weights] == [(100, 4, 16, 16)] * 2
+    assert all(np.allclose(block.sum(-1), 1, atol=1e-5) for block in weights)
+    pytest.importorskip("matplotlib")
+    assert len(ml.plot.attention(weights[0][0], tmp_path / "a.png").axes) == 4
+
+
 def test_sentiment():
     labels, shares = run("sentiment")
     assert ((shares > 0.5) == labels).sum() >= 9

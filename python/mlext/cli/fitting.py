@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -77,14 +78,16 @@ def fit(
 
 
 def _up_and_down(optimizer: optim.Optimizer, data: Any, args: argparse.Namespace) -> optim.Schedule:
-    """A learning rate that rises in the first steps, without which transformers learn badly, and falls to nothing."""
+    """A learning rate that rises in the first steps, without which transformers learn badly, and falls to nothing.
+
+    The end is that of the last epoch or of the time there is.
+    """
     batches = -(-len(data[0]) // args.batch_size) if len(data) == 2 else len(data[0])
-    steps = args.epochs * batches
-    first = max(steps // 10, 1)
+    steps, began = args.epochs * batches, time.monotonic()
 
     def share(step: int) -> float:
-        falling = min(max(step - first, 0) / max(steps - first, 1), 1)
-        return float(min((step + 1) / first, (1 + math.cos(math.pi * falling)) / 2))
+        done = min(max((step + 1) / steps, (time.monotonic() - began) / args.seconds), 1)
+        return float(min(10 * done, (1 + math.cos(math.pi * done)) / 2))
 
     return optim.LambdaLR(optimizer, share)
 

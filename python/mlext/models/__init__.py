@@ -1,8 +1,9 @@
-"""Complete networks, made of the layers of ``mlext.nn``; and the weights of PyTorch's networks of the same names.
+"""Complete networks, made of the layers of ``mlext.nn``; and weights that others published or trained in PyTorch.
 
-Networks for images are functions that return a ``Sequential``: it trains, saves, loads, quantises and fuses like one
-that is written by hand. Networks for sequences, texts and series are modules of their own; they are saved and loaded
-too.
+Convolutional networks are functions that return a ``Sequential``: it trains, saves, loads, quantises and fuses like one
+that is written by hand. Networks for sequences, texts and series and transformers are modules of their own; they are
+saved and loaded too. ``from_torch`` takes PyTorch's values of networks of the same names, and ``load_gpt2``,
+``load_bert`` and ``load_llama`` make transformers of published files.
 
 Examples
 --------
