@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import mlext as ml
 from mlext.cli import main
+from mlext.cli.fitting import _up_and_down
 
 TEXT = "she sells sea shells by the sea shore.\n" * 40
 
@@ -138,3 +140,26 @@ def test_mistakes(
     assert err.count("\n") == 1
     assert message in err
     assert not Path("made").exists()
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    def rates(steps: int, **options: Any) -> list[float]:
+        optimizer = ml.optim.SGD(ml.nn.Linear(1, 1).parameters(), lr=2.0)
+        args = argparse.Namespace(**{"epochs": 10, "batch_size": 4, "seconds": np.inf, **options})
+        schedule = _up_and_down(optimizer, (np.zeros(38), np.zeros(38)), args)
+        found = []
+        for _ in range(steps):
+            found.append(optimizer.lr)
+            schedule.step()
+        return found
+
+    whole = rates(100)
+    assert np.argmax(whole) in range(7, 12)
+    assert max(whole) > 1.9
+    assert (np.diff(whole[:8]) > 0).all()
+    assert (np.diff(whole[11:]) < 0).all()
+    assert whole[0] > 0
+    assert whole[-1] < 1e-12
+    assert rates(105)[-1] < 1e-12
+    endless = rates(20, epochs=10**9, seconds=1e-9)  # the time is over at once
+    assert max(endless[1:]) < 1e-12

@@ -105,13 +105,13 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="units of the hidden layers (default: 128 64), filters at each size of the image (cnn: 32 64), or units of"
         " the recurrent layers, all alike (128; forecast 64, text 256), or features of a transformer's layers,"
-        " all alike (64 64; text 128 128 128 128)",
+        " all alike (64 64)",
     )
     add(
         "--dropout",
         type=float,
         metavar="P",
-        help="dropout after each hidden layer, or before the last one (cnn) (default: 0; transformer 0.2, text 0.1)",
+        help="dropout after each hidden layer, or before the last one (cnn) (default: 0; transformer 0.2, text 0)",
     )
     _add_training(run)
     parser.set_defaults(run=_train)

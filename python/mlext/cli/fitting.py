@@ -100,7 +100,7 @@ def _optimizer(model: nn.Module, args: argparse.Namespace) -> optim.Optimizer:
     }
     if args.optimizer.lower() not in known:
         raise ValueError(f"--optimizer: unknown optimizer {args.optimizer!r}; known are {', '.join(sorted(known))}")
-    defaults = {"adam": 0.005 if args.task == "text" and args.model != "transformer" else 0.002, "sgd": 0.05}
+    defaults = {"adam": 0.005 if args.task == "text" else 0.002, "sgd": 0.05}
     lr = defaults.get(args.optimizer.lower()) if args.lr is None else args.lr
     options: dict[str, Any] = {} if lr is None else {"lr": lr}
     return known[args.optimizer.lower()](model.parameters(), **options)

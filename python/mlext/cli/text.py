@@ -37,7 +37,7 @@ def _model(text: str, args: argparse.Namespace) -> models.CharacterModel:
     if args.model != "transformer":
         size, layers = layer_sizes(args, 256)
         return models.CharacterModel(text, 64, size, layers, **options)
-    size, layers = layer_sizes(args, 128, 4)
+    size, layers = layer_sizes(args, 64, 2)
     options |= {"num_heads": heads(size), "context": args.window}
     return models.CharacterModel(text, size, 4 * size, layers, **options)
 

@@ -38,7 +38,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 _OF_TRANSFORMERS: dict[str, dict[str, Any]] = {
     "samples": {"epochs": 30, "dropout": 0.2},
     "forecast": {},
-    "text": {"dropout": 0.1},
+    "text": {},
 }
 
 
