@@ -565,7 +565,7 @@ def test_errors_of_layers() -> None:
             r"'k': expected shape \(N, T, G, D\) with N and D of q",
         ),
         (lambda: F.rotary(ml.ones(1, 2, 1, 3), x, x), ValueError, "'cos': expected shape"),
-        (lambda: F.rotary(ml.ones(1, 2, 1, 4), ml.ones(2, 1), x), ValueError, r"'cos': expected shape \(2, 2\) or"),
+        (lambda: F.rotary(ml.ones(1, 2, 1, 4), ml.ones(2, 3), x), ValueError, "'cos': expected shape"),
         (lambda: nn.RotaryPosition(5), ValueError, "'head_dim': expected an even number, got 5"),
         (lambda: nn.RotaryPosition(4, base=0), ValueError, "'base': expected a number above 1"),
         (lambda: nn.RotaryPosition(4, scaling={"factor": 2}), ValueError, "'scaling': expected a dict of factor, low_"),

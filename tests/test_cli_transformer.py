@@ -99,7 +99,7 @@ def test_a_text_is_learnt_and_written(book: Path, tmp_path: Path, capsys: pytest
         drawn.append(capsys.readouterr().out)
     assert drawn[0] == drawn[1] != drawn[2]
     assert mlext("generate", path, "--top-p", 0) == 2
-    assert "'top_p': expected a share in (0, 1], got 0.0" in capsys.readouterr().err
+    assert "'top_p': expected a number in (0, 1], got 0.0" in capsys.readouterr().err
 
 
 def test_training_is_resumed_and_goes_further_than_planned(book: Path, tmp_path: Path) -> None:

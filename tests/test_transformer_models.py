@@ -172,7 +172,7 @@ def test_gpt_refuses() -> None:
         (lambda: model.generate([1], -1), ValueError, "'steps': expected 0 or more, got -1"),
         (lambda: model.generate([1], 3, temperature=float("nan")), ValueError, "'temperature': expected a finite numb"),
         (lambda: model.generate([1], 3, top_k=0), ValueError, "'top_k': expected a positive int, got 0"),
-        (lambda: model.generate([1], 3, top_p=0.0), ValueError, r"'top_p': expected a share in \(0, 1\], got 0"),
+        (lambda: model.generate([1], 3, top_p=0.0), ValueError, r"'top_p': expected a number in \(0, 1\], got 0"),
         (lambda: model(indices_of(1, 3), caches=model.new_caches()), RuntimeError, "cache"),
         (lambda: model(indices_of(1, 3), caches=model.new_caches()[:1]), ValueError, "'caches': expected 2 caches"),
     ):
