@@ -129,6 +129,18 @@ def test_gradient_at_every_level(level: str) -> None:
             np.testing.assert_allclose(got, want, rtol=limit, atol=limit * np.abs(want).max())
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_weights_in_the_open_are_those_of_the_kernel(way: str) -> None:
+    rng = np.random.default_rng(3)
+    for shape in SHAPES[1:3]:
+        q, k, v = draw(shape, rng)
+        options = options_of(way, shape, rng, np.float64)
+        weights = F.attention_weights(q, k, **options)
+        values = np.repeat(v, shape[3] // shape[4], 2)
+        expected = np.einsum("nhij,njhd->nihd", weights, values)
+        np.testing.assert_allclose(attend(q, k, v, **options), expected, rtol=1e-10, atol=1e-12)
+
+
 def test_packed_sequences_are_those_alone() -> None:
     rng = np.random.default_rng(4)
     arrays = draw((1, 50, 50, 2, 1, 8, 8), rng)

@@ -10,9 +10,10 @@ import numpy as np
 from mlext import _C, dtypes
 from mlext.functional._common import ArrayLike, Tensor
 from mlext.functional._geometry import check_rank
-from mlext.functional._recurrence import checked_lengths, within
+from mlext.functional._recurrence import within
 from mlext.functional.activation import tanh
 from mlext.functional.arithmetic import add, astype, div, mul, sub, where
+from mlext.functional.attention import checked_lengths
 from mlext.functional.linear import matmul
 from mlext.functional.shape import expand_dims, permute, repeat
 from mlext.functional.softmax import softmax
@@ -90,14 +91,17 @@ def attention_weights(
     queries, keys = scores.shape[2:]
     if align not in ALIGNMENTS:
         raise ValueError(f"attention_weights: argument 'align': expected one of {ALIGNMENTS}, got {align!r}")
-    distance = np.arange(queries)[:, None] + (keys - queries if align == "bottom_right" else 0) - np.arange(keys)
+    known = checked_lengths("attention_weights", lengths, q, k)
+    shift = np.asarray(0)
+    if align == "bottom_right":  # of each sequence, if they differ
+        shift = np.asarray(keys if known is None else _numbers(known)[:, None, None, None]) - queries
+    distance = np.arange(queries)[:, None] + shift - np.arange(keys)
     if alibi is not None:
         far = _C.cast(_C.constant(np.abs(distance).astype(np.float64)), scores.dtype.name)
         scores = sub(scores, mul(expand_dims(alibi, (1, 2)), far))
     visible = _C.constant(_within_bounds(distance, is_causal, window))
-    if lengths is not None:
-        known = within(checked_lengths("attention_weights", lengths, k), keys)
-        visible = _C.logical_and(visible, _C.expand_dims(known, (1, 2)))
+    if known is not None:
+        visible = _C.logical_and(visible, _C.expand_dims(within(known, keys), (1, 2)))
     if mask is not None:
         allowed = _allowed(mask, scores.shape)
         visible = _C.logical_and(visible, allowed)
@@ -116,6 +120,10 @@ def _scores(q: Any, k: Any, scale: float) -> Any:
     groups = q.shape[2] // k.shape[2]
     keys = k if groups == 1 else repeat(k, groups, 2)
     return mul(matmul(permute(q, (0, 2, 1, 3)), permute(keys, (0, 2, 3, 1))), scale)
+
+
+def _numbers(lengths: Any) -> Any:
+    return lengths.numpy() if isinstance(lengths, _C.Array) else lengths
 
 
 def _is_half(a: Any) -> bool:
