@@ -29,7 +29,22 @@ struct Element {
   }
   void put(char* to) const { std::memcpy(to, bytes, static_cast<std::size_t>(size)); }
   void fill(char* to, index n) const {
-    for (index i = 0; i < n; ++i) put(to + i * size);
+    switch (size) {
+      case 1:
+        return fill_with<1>(to, n);
+      case 2:
+        return fill_with<2>(to, n);
+      case 4:
+        return fill_with<4>(to, n);
+      default:
+        return fill_with<8>(to, n);
+    }
+  }
+
+ private:
+  template <int kSize>
+  void fill_with(char* to, index n) const {
+    for (index i = 0; i < n; ++i) std::memcpy(to + i * kSize, bytes, kSize);
   }
 };
 

@@ -44,13 +44,34 @@ struct Pad {
       std::memcpy(to + c * size, i < 0 ? reinterpret_cast<const char*>(value.bytes) : in + (from + i * step) * size,
                   static_cast<std::size_t>(size));
     };
-    for (index c = 0; c < left; ++c) put(c);
+    const bool constant = mode == PadMode::constant;
+    if (constant) {
+      value.fill(to, left);
+      value.fill(to + (left + n) * size, width - left - n);
+    }
+    for (index c = 0; !constant && c < left; ++c) put(c);
     if (step == 1) {
       std::memcpy(to + left * size, in + from * size, static_cast<std::size_t>(n * size));
     } else {
       for (index c = left; c < left + n; ++c) put(c);
     }
-    for (index c = left + n; c < width; ++c) put(c);
+    for (index c = left + n; !constant && c < width; ++c) put(c);
+  }
+
+  // An axis that gets nothing becomes part of the one before it, where both are one in memory: rows get longer, and fewer.
+  void collapse() {
+    for (int d = in_shape.rank - 1; d > 0 && mode == PadMode::constant; --d) {
+      const bool kept = in_shape[d] == out_shape[d], one = in_strides[d - 1] == in_strides[d] * in_shape[d];
+      if (!kept || !one) continue;
+      before[d - 1] *= in_shape[d];
+      out_shape[d - 1] *= out_shape[d];
+      in_shape[d - 1] *= in_shape[d];
+      in_strides[d - 1] = in_strides[d];
+      for (Dims* dims : {&in_shape, &in_strides, &out_shape, &before}) {
+        std::copy(dims->v + d + 1, dims->v + dims->rank, dims->v + d);
+        --dims->rank;
+      }
+    }
   }
 };
 
@@ -82,8 +103,9 @@ Array pad(const Array& x, const Dims& before, const Dims& after, double value, P
   if (x.rank() == 0) return cast(x, x.dtype);
   Array out = Array::empty(shape, x.dtype);
   if (out.size() == 0) return out;
-  const Pad run{x.shape, x.strides, shape, before, mode, Element(value, x.dtype), x.ptr<char>(), out.ptr<char>()};
-  const index width = shape[x.rank() - 1], rows = out.size() / width;
+  Pad run{x.shape, x.strides, shape, before, mode, Element(value, x.dtype), x.ptr<char>(), out.ptr<char>()};
+  run.collapse();
+  const index width = run.out_shape[run.out_shape.rank - 1], rows = out.size() / width;
   launch("pad", Work{0, 2.0 * static_cast<double>(out.nbytes())}, {&x}, {&out}, [run, rows, width] {
     parallel_for(rows, rows_per_chunk(width * run.value.size), [&](index begin, index end) {
       for (index r = begin; r < end; ++r) run.row(r);
