@@ -102,6 +102,19 @@ struct JoinArgs {
   T* stats;
 };
 
+// out[r] = sum of a[r] b[r].
+template <class T>
+struct AlongArgs {
+  index rows, n;
+  DType dtype;
+  const void* a;
+  index a_row;
+  const void* b;
+  index b_row;
+  T* out;
+  index out_row;
+};
+
 // Rows of each head that `score` and `weigh` take at once, and rows that are few: keys and values are not packed for them.
 inline constexpr index kScoreRows = 4, kFewRows = 8;
 
@@ -115,8 +128,8 @@ struct AttentionTypeKernels {
   void (*score)(const ScoreArgs<T>&);  // rows: at most kScoreRows
   void (*weigh)(const WeighArgs<T>&);  // the same
   void (*join)(const JoinArgs<T>&);
-  T (*along)(DType, index n, const void* a, const void* b);  // sum of products
-  void (*add)(index n, const T* from, T* to);                // to += from
+  void (*along)(const AlongArgs<T>&);
+  void (*add)(index n, const T* from, T* to);  // to += from
 };
 struct AttentionKernels {
   AttentionTypeKernels<float> f32;

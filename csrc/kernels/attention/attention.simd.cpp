@@ -195,11 +195,16 @@ void join(const JoinArgs<T>& args) {
 }
 
 template <class T>
-T along(DType dtype, index n, const void* a, const void* b) {
+void along(const AlongArgs<T>& args) {
   using V = Vec<T>;
-  return with_storage<T>(dtype, [&](auto s) {
-    const auto *x = static_cast<const decltype(s)*>(a), *y = static_cast<const decltype(s)*>(b);
-    return row_sum<V>(n, [&](index i, auto part) { return get<V>(x + i, part) * get<V>(y + i, part); });
+  with_storage<T>(args.dtype, [&](auto s) {
+    using S = decltype(s);
+    for (index r = 0; r < args.rows; ++r) {
+      const S *a = static_cast<const S*>(args.a) + r * args.a_row, *b = static_cast<const S*>(args.b) + r * args.b_row;
+      V sum = V::zero();
+      each<V>(args.n, [&](index i, auto part) { sum = fma(get<V>(a + i, part), get<V>(b + i, part), sum); });
+      args.out[r * args.out_row] = reduce_add(sum);
+    }
   });
 }
 

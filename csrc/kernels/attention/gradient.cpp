@@ -89,11 +89,9 @@ class Backward {
   }
   // The sum of the gradients of a row's probabilities, each times its probability, which is that of o times its gradient.
   void add_along(index n, index t, T* to) const {
-    for (index h = 0; h < p_.heads; ++h) {
-      to[(n * p_.heads + h) * p_.queries + t] =
-          kernels_.along(p_.dtype, p_.v_width, gemm_detail::at(d_.g.data, p_.dtype, d_.g.at(n, t, h)),
-                         gemm_detail::at(p_.out.data, p_.dtype, p_.out.at(n, t, h)));
-    }
+    kernels_.along({p_.heads, p_.v_width, p_.dtype, gemm_detail::at(d_.g.data, p_.dtype, d_.g.at(n, t, 0)), d_.g.head,
+                    gemm_detail::at(p_.out.data, p_.dtype, p_.out.at(n, t, 0)), p_.out.head,
+                    to + n * p_.heads * p_.queries + t, p_.queries});
   }
 
   Workspace workspace() const {
