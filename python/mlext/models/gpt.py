@@ -220,13 +220,14 @@ class GPT(nn.Module):
     def _drawn(self, prompt: NDArray[Any], draw: Drawing, use_cache: bool) -> Iterator[Any]:
         seen = np.atleast_2d(prompt)[:, -self.context :].astype(np.int64)
         caches, unread = None, seen
+        modules = list(self.modules())
         for _ in range(draw.steps):
             if seen.shape[1] > self.context:
                 seen = seen[:, -max(self.context // 2, 1) :]
                 caches = None
             if caches is None:
                 caches, unread = self.new_caches() if use_cache else None, seen
-            with self.evaluating():
+            with self.evaluating(modules):
                 scores = self._score(self._read(_C.constant(unread), caches)[:, -1])
             found = draw(scores)
             yield int(found[0]) if prompt.ndim == 1 else found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -150,9 +150,12 @@ class Module(Owner):
     # ---- inference -------------------------------------------------------------------------------
 
     @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Have evaluation mode and no tape inside, and the modes of before afterwards."""
-        training = [module for module in self.modules() if module.training]
+    def evaluating(self, modules: Iterable[Module] | None = None) -> Iterator[None]:
+        """Have evaluation mode and no tape inside, and the modes of before afterwards.
+
+        ``modules`` are those of this one; who asks for every token of a text has them at hand.
+        """
+        training = [module for module in modules or self.modules() if module.training]
         _set_training(training, False)
         try:
             with no_grad():
