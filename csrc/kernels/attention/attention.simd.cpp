@@ -11,13 +11,24 @@ namespace {
 template <class T>
 inline constexpr T kInfinity = static_cast<T>(__builtin_inf());
 
+// 2^r = 1 + r p(r) for |r| <= 1/2: with the float's last term less than elsewhere (2^-23.4), since a weight is one of many.
+template <class T>
+MLEXT_INLINE Vec<T> exp2_polynomial(Vec<T> r) {
+  if constexpr (sizeof(T) == 4) {
+    constexpr float kShort[] = {0x1.62e42ap-1f, 0x1.ebf9bcp-3f, 0x1.c6b752p-5f, 0x1.3cea88p-7f, 0x1.5bba18p-10f};
+    return fma(polynomial(r, kShort), r, Vec<T>(1.0f));
+  } else {
+    return fma(polynomial(r, ExpData<T>::kExp2), r, Vec<T>(T(1)));
+  }
+}
+
 // 2^(x factor) for x that is 0 at most: no upper bound to check. NaN stays. The product is rounded once, as part of a sum.
 template <class T>
 MLEXT_INLINE Vec<T> exp2_below(Vec<T> x, Vec<T> factor) {
   using D = ExpData<T>;
   using V = Vec<T>;
   const V n = fma(x, factor, V(V::kMagic)) - V(V::kMagic), r = fma(x, factor, -n);
-  return scale(not_less(n, V(D::kMin2)), fma(polynomial(r, D::kExp2), r, V(T(1))), n);
+  return scale(not_less(n, V(D::kMin2)), exp2_polynomial(r), n);
 }
 template <class T>
 MLEXT_INLINE T exp2_of(T x, T factor) {
