@@ -20,7 +20,7 @@ constexpr index kBlockKeys = 512, kBlockSize = 384 * 128;
 // Rows of a task, which share packed keys and values: packing takes 2 per cent of their products. And of a tile.
 constexpr index kTaskRows = 1024, kTaskSize = 1024 * 64, kLeastTaskRows = 64, kTileRows = 70;
 // Scores of a block of few rows, which stay in L1 or near it; and keys whose values are.
-constexpr index kFewScores = 8192, kWeighKeys = 8;
+constexpr index kFewScores = 8192, kWeighKeys = 16;
 // Tasks that all threads have enough of; with fewer, rows or keys are split further. Shapes alone decide.
 constexpr index kTasks = 16, kLeastPartKeys = 256;
 
