@@ -120,7 +120,12 @@ void log_softmax_rows(const SoftmaxArgs& args) {
     for (index r = 0; r < rows; ++r) {
       const S* x = static_cast<const S*>(args.x) + (first + r) * n;
       S* y = static_cast<S*>(args.out) + (first + r) * n;
-      each<V>(n, [&](index i, auto part) { put(y + i, (get<V>(x + i, part) - V(m[r])) - V(tail[r]), part); });
+      // As in softmax_rows; rows that share a logarithm are read a group later.
+      each<V>(n, [&](index i, auto part) {
+        __builtin_prefetch(x + group * n + i);
+        __builtin_prefetch(y + n + i, 1);
+        put(y + i, (get<V>(x + i, part) - V(m[r])) - V(tail[r]), part);
+      });
     }
   }
 }
