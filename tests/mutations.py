@@ -328,7 +328,7 @@ MUTATIONS = [
     # Layers of a stack begin alike.
     (
         "python/mlext/nn/transformer_stack.py",
-        "_another(name, layer, source)",
+        "another(name, layer, source)",
         "_another(name, layer, 0)",
         "test_attention_layers.py",
     ),

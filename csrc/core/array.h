@@ -94,6 +94,13 @@ P* moved(P* p, index bytes) {
   return p == nullptr ? p : reinterpret_cast<P*>(reinterpret_cast<Byte*>(p) + bytes);
 }
 
+// ---- arrays that need not be there ------------------------------------------------------------------------------
+
+// As the list of a launch wants it: null for none.
+inline const Array* given(const Array& a) { return a.data != nullptr ? &a : nullptr; }
+// As a result at the door: without elements for none.
+inline Array or_nothing(const Array& a, DType dtype) { return a.buffer ? a : Array::empty({0}, dtype); }
+
 // ---- checks at the door -------------------------------------------------------------------------------------------
 void require_floating(const char* op, const char* name, const Array& a);
 void require_dtype(const char* op, const char* name, const Array& a, DType dtype, const char* why);

@@ -57,6 +57,37 @@ class Limits {
   V least_, most_;
 };
 
+template <class V>
+MLEXT_INLINE typename V::Scalar first_lane(V v) {
+  typename V::Scalar lanes[V::N];
+  v.store(lanes);
+  return lanes[0];
+}
+template <class V>
+MLEXT_INLINE V lowest() {
+  return V(-typename V::Scalar(__builtin_inf()));
+}
+
+// The largest element of each lane; NaN is passed over: of softmax, it comes back through the exponentials.
+template <class V, class S>
+MLEXT_INLINE V lane_max(const S* x, index n) {
+  V a = lowest<V>(), b = a, c = a, d = a;
+  index i = 0;
+  for (; i + 4 * V::N <= n; i += 4 * V::N) {
+    a = max(V::load(x + i), a);
+    b = max(V::load(x + i + V::N), b);
+    c = max(V::load(x + i + 2 * V::N), c);
+    d = max(V::load(x + i + 3 * V::N), d);
+  }
+  for (; i + V::N <= n; i += V::N) a = max(V::load(x + i), a);
+  if (i < n) b = max(keep(get<V>(x + i, n - i), lowest<V>(), n - i), b);
+  return max(max(a, b), max(c, d));
+}
+template <class V, class S>
+MLEXT_INLINE typename V::Scalar row_max(const S* x, index n) {
+  return reduce_max(lane_max<V>(x, n));
+}
+
 // A row folded into one vector, by four chains: step(sum, i, part) adds what belongs to one vector.
 template <class V, class F>
 MLEXT_INLINE V fold_lanes(index n, F step) {

@@ -8,15 +8,13 @@ namespace {
 
 using AttentionResult = std::tuple<Array, Array, Array>;
 
-Array or_empty(const Array& a, DType dtype) { return a.buffer ? a : Array::empty({0}, dtype); }
-
 AttentionResult attention_door(const Array& q, const Array& k, const Array& v, const Array* mask, const Array* alibi,
                                const Array* lengths, const Array* offsets, const Array* state, double scale,
                                double soft_cap, double dropout_p, bool bottom_right, index left, index right,
                                bool saves) {
   const Attended done = attention({&q, &k, &v, mask, alibi, lengths, offsets}, state,
                                   {scale, soft_cap, dropout_p, bottom_right, left, right, saves});
-  return {done.out, or_empty(done.stats, DType::float32), or_empty(done.drawn, DType::int64)};
+  return {done.out, or_nothing(done.stats, DType::float32), or_nothing(done.drawn, DType::int64)};
 }
 
 AttentionResult attention_gradient_door(const Array& g, const Array& q, const Array& k, const Array& v,

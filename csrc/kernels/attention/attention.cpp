@@ -260,7 +260,7 @@ Attended attention(const AttentionInputs& in, const Array* state, const Attentio
            if (p.offsets != nullptr) std::memset(p.out.data, 0, bytes);
            if (!drops) return run(p, nullptr);
            drawn[0] = s[0], drawn[1] = s[1], drawn[2] = high ? s[2] : 0;
-           const Dropping dropping{random_kernels(p.device), p, stream_of(drawn)};
+           const Dropping dropping{random_kernels(p.device), p, stream_at(drawn, 3)};
            run(p, &dropping);
            s[1] += Dropping::words(p) / 4;
          });

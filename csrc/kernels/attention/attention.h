@@ -120,7 +120,6 @@ inline constexpr index kScoreRows = 4, kFewRows = 8;
 
 template <class T>
 struct AttentionTypeKernels {
-  index lanes;
   void (*alter)(const AlterArgs<T>&);
   void (*soften)(const SoftenArgs<T>&);
   void (*drop)(const ScoreTile<T>&, const bool* kept, T scale);  // s = kept ? s scale : 0

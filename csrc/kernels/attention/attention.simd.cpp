@@ -32,32 +32,12 @@ MLEXT_INLINE Vec<T> exp2_below(Vec<T> x, Vec<T> factor) {
 }
 template <class T>
 MLEXT_INLINE T exp2_of(T x, T factor) {
-  T lanes[Vec<T>::N];
-  exp2_below(Vec<T>(x), Vec<T>(factor)).store(lanes);
-  return lanes[0];
+  return first_lane(exp2_below(Vec<T>(x), Vec<T>(factor)));
 }
 
 template <class T>
 MLEXT_INLINE void clear(T* p, index n) {
   each<Vec<T>>(n, [&](index i, auto part) { put(p + i, Vec<T>::zero(), part); });
-}
-
-// The largest of a row; NaN is passed over, it comes back as a probability.
-template <class T>
-MLEXT_INLINE T row_max(const T* x, index n) {
-  using V = Vec<T>;
-  const V low(-kInfinity<T>);
-  V a = low, b = low, c = low, d = low;
-  index i = 0;
-  for (; i + 4 * V::N <= n; i += 4 * V::N) {
-    a = max(V::load(x + i), a);
-    b = max(V::load(x + i + V::N), b);
-    c = max(V::load(x + i + 2 * V::N), c);
-    d = max(V::load(x + i + 3 * V::N), d);
-  }
-  for (; i + V::N <= n; i += V::N) a = max(V::load(x + i), a);
-  if (i < n) b = max(V::load(x + i, n - i, -kInfinity<T>), b);
-  return reduce_max(max(max(a, b), max(c, d)));
 }
 
 // ---- scores ---------------------------------------------------------------------------------------------------------
@@ -116,7 +96,7 @@ void soften(const SoftenArgs<T>& args) {
   // All maxima first: they are chains that end in one number, which exponentials of the row before would not wait for.
   for (index r = 0; r < tile.rows; ++r) {
     const index first = tile.first[r];
-    const T most = row_max(tile.s + r * tile.row + first, tile.last[r] - first);
+    const T most = row_max<V>(tile.s + r * tile.row + first, tile.last[r] - first);
     if (most > args.largest[r]) grow(args, r, most);
   }
   for (index r = 0; r < tile.rows; ++r) {
@@ -227,7 +207,7 @@ void add(index n, const T* from, T* to) {
 
 template <class T>
 constexpr AttentionTypeKernels<T> make_type() {
-  return {Vec<T>::N, alter<T>, soften<T>, drop<T>, gradient<T>, score<T>, weigh<T>, join<T>, along<T>, add<T>};
+  return {alter<T>, soften<T>, drop<T>, gradient<T>, score<T>, weigh<T>, join<T>, along<T>, add<T>};
 }
 
 }  // namespace

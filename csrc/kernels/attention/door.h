@@ -13,11 +13,6 @@
 namespace mlext::attention_detail {
 
 inline Operand operand_of(const Array& a) { return {a.data, a.strides[0], a.strides[1], a.strides[2]}; }
-inline const Array* given(const Array& a) { return a.data != nullptr ? &a : nullptr; }
-inline Stream stream_of(const std::int64_t* drawn) {
-  return {static_cast<std::uint64_t>(drawn[0]), static_cast<std::uint64_t>(drawn[1]),
-          static_cast<std::uint64_t>(drawn[2])};
-}
 
 // Features of a head side by side.
 inline Array with_features(const Array& a) { return a.strides[3] == 1 || a.shape[3] == 1 ? a : dense(a); }

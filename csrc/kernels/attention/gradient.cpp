@@ -286,7 +286,7 @@ AttentionGradients attention_gradient(const AttentionInputs& in, const Array& g,
     launch(op, checked.work(2.5), checked.inputs({&of_out, &out, &stats, given(left.drawn)}),
            {&made.q, &made.k, &made.v, given(more)}, [=] {
              if (drawn == nullptr) return run(p, d, nullptr);
-             const Dropping dropping{random_kernels(p.device), p, stream_of(drawn)};
+             const Dropping dropping{random_kernels(p.device), p, stream_at(drawn, 3)};
              run(p, d, &dropping);
            });
   }

@@ -85,7 +85,6 @@ struct Product {
       gemm_detail::multiply_panel(b.gemm, product);
     }
   }
-  void run(const Panels<T>& b) const { run(b, {{0, b.k}, {0, b.n}}); }
 };
 
 // Queries of some heads, one head after the other: row r is query r % queries. And what they see.
@@ -257,7 +256,7 @@ struct Dropping {
   template <class T>
   const bool* kept(const Rows& rows, index first, const ScoreTile<T>& tile, index block) const {
     bool* out = scratch<bool>(kSlotKept, tile.rows * tile.row);
-    const double last = (1 - problem.dropout) * 0x1p32 - 1;  // of the words that keep one
+    const double last = last_word(1 - problem.dropout);  // of those that keep one
     if (last < 0) std::fill_n(out, tile.rows * tile.row, false);
     if (last < 0) return out;
     for (index r = 0; r < tile.rows; ++r) {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/half.h"
+#include "core/element.h"
 #include "core/isa.h"
 #include "core/launch.h"
 #include "core/loop.h"
@@ -43,17 +43,7 @@ union Constant {
 
 Constant constant_of(double value, DType dtype) {
   Constant c{};
-  visit_dtype(dtype, [&]<class T>(Type<T>) {
-    T converted;
-    if constexpr (std::is_same_v<T, bf16>) {
-      converted = to_bf16(static_cast<float>(value));
-    } else if constexpr (std::is_same_v<T, f16>) {
-      converted = to_f16(static_cast<float>(value));
-    } else {
-      converted = static_cast<T>(value);
-    }
-    std::memcpy(c.bytes, &converted, sizeof(T));
-  });
+  Element(value, dtype).put(c.bytes);
   return c;
 }
 

@@ -26,6 +26,13 @@ void require_state(const char* op, const Array* state) {
   }
 }
 
+Stream stream_at(const std::int64_t* state, index elements) {
+  return {static_cast<std::uint64_t>(state[0]), static_cast<std::uint64_t>(state[1]),
+          elements > 2 ? static_cast<std::uint64_t>(state[2]) : 0};
+}
+
+double last_word(double p) { return std::nearbyint(p * 0x1p32) - 1; }
+
 namespace {
 
 constexpr index kChunk = 16384;  // elements; a multiple of kRandomBlock
@@ -49,11 +56,10 @@ void draw(const char* op, const Array& state, index words, ArrayList inputs, Arr
           Fill fill) {
   if (n == 0) return;
   auto* s = state.ptr<std::int64_t>();
-  const bool has_high = state.shape[0] == 3;
+  const index elements = state.shape[0];
   const auto blocks = static_cast<std::uint64_t>((words + 3) / 4);
   launch(op, Work{20.0 * static_cast<double>(n), bytes}, inputs, outputs, [=] {
-    const Stream stream{static_cast<std::uint64_t>(s[0]), static_cast<std::uint64_t>(s[1]),
-                        has_high ? static_cast<std::uint64_t>(s[2]) : 0};
+    const Stream stream = stream_at(s, elements);
     fill(stream);
     s[1] = static_cast<std::int64_t>(stream.counter + blocks);
   });
@@ -80,9 +86,6 @@ Array filled(const char* op, const Array& state, const Dims& shape, DType dtype,
 }
 
 int row_of(DType dtype) { return dtype == DType::float64; }
-
-// The largest word that counts as "below p"; p = 0 has none and is handled by the callers.
-double last_word(double p) { return std::nearbyint(p * 0x1p32) - 1; }
 
 template <class T, class Make>
 Array drawn_singly(const char* op, const Array& state, const Dims& shape, Make make) {

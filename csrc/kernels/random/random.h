@@ -44,6 +44,10 @@ struct RandomKernels {
 
 // Raises unless `state` is one that a launch may read and move on.
 void require_state(const char* op, const Array* state);
+// What such a state of two or three elements says.
+Stream stream_at(const std::int64_t* state, index elements);
+// The largest word that counts as "below p"; p = 0 has none, -1.
+double last_word(double p);
 
 Array random_bits(const Array& state, const Dims& shape);
 Array random_uniform(const Array& state, const Dims& shape, double low, double high, DType dtype);

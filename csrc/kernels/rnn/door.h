@@ -59,9 +59,6 @@ inline void check_state(const char* op, const char* name, const Array* state, co
 
 // ---- arrays that need not be there ----------------------------------------------------------------------------------
 
-// As the list of a launch wants it.
-inline const Array* given(const Array& a) { return a.data != nullptr ? &a : nullptr; }
-
 // Dense and of the dtype that is computed in.
 inline Array prepared(const Array* a, DType dtype) { return a != nullptr ? dense(*a, dtype) : Array(); }
 

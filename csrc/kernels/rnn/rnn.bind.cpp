@@ -20,9 +20,6 @@ int cell_of(std::string_view name) {
       text("recurrent: argument 'cell': expected one of rnn_tanh, rnn_relu, lstm, gru, gru_before, got '", name, "'"));
 }
 
-// What is not there: no elements.
-Array or_nothing(const Array& a, DType dtype) { return a.buffer ? a : Array::empty({0}, dtype); }
-
 using Six = std::tuple<Array, Array, Array, Array, Array, Array>;
 
 Six recurrent_door(std::string_view cell, const Array& x, const Array& weight_ih, const Array& weight_hh,

@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/element.h"
 #include "core/launch.h"
 #include "core/parallel.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/shape/axis.h"
-#include "kernels/shape/element.h"
 #include "kernels/shape/shape.h"
 
 namespace mlext {

@@ -5,11 +5,11 @@
 #include <cstring>
 #include <vector>
 
+#include "core/element.h"
 #include "core/launch.h"
 #include "core/parallel.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/shape/axis.h"
-#include "kernels/shape/element.h"
 
 namespace mlext {
 namespace {

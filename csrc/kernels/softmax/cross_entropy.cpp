@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/element.h"
 #include "core/half.h"
 #include "core/isa.h"
 #include "core/launch.h"
@@ -68,22 +69,6 @@ void Run::each_row(CrossEntropyArgs all, index size, index compute_size) const {
   });
 }
 
-// float to any floating type, one value.
-void store(double value, DType dtype, void* out, index at) {
-  switch (dtype) {
-    case DType::float64:
-      static_cast<double*>(out)[at] = value;
-      break;
-    case DType::float32:
-      static_cast<float*>(out)[at] = static_cast<float>(value);
-      break;
-    case DType::bfloat16:
-      static_cast<bf16*>(out)[at] = to_bf16(static_cast<float>(value));
-      break;
-    default:
-      static_cast<f16*>(out)[at] = to_f16(static_cast<float>(value));
-  }
-}
 double load(DType dtype, const void* in, index at) {
   switch (dtype) {
     case DType::float64:
@@ -108,12 +93,12 @@ void Run::forward() const {
   each_row(all, item_size(dtype), sizeof(C));
   if (direct) return;
   if (reduction == Reduction::none) {
-    for (index i = 0; i < args.rows; ++i) store(losses[i], dtype, loss, i);
+    for (index i = 0; i < args.rows; ++i) Element(losses[i], dtype).put(moved(loss, i * item_size(dtype)));
     return;
   }
   const double sum = ordered_sum(losses, args.rows);
   // Nothing to count: 0, not 0 / 0.
-  store(reduction == Reduction::sum ? sum : total == 0 ? 0.0 : sum / total, dtype, loss, 0);
+  Element(reduction == Reduction::sum ? sum : total == 0 ? 0.0 : sum / total, dtype).put(loss);
 }
 
 template <class C>

@@ -8,12 +8,6 @@
 
 namespace mlext::MLEXT_LEVEL {
 
-template <class V>
-MLEXT_INLINE typename V::Scalar first_lane(V v) {
-  typename V::Scalar lanes[V::N];
-  v.store(lanes);
-  return lanes[0];
-}
 template <class C>
 MLEXT_INLINE C log_of(C x) {
   return first_lane(log(Vec<C>(x)));
@@ -23,11 +17,6 @@ template <class T>
 MLEXT_INLINE Vec<T> exp_below(Vec<T> x) {
   const auto [t, n, r] = reduce_exp(x);
   return scale(not_less(x, Vec<T>(ExpData<T>::kMin)), exp_polynomial(r), n);
-}
-
-template <class V>
-MLEXT_INLINE V lowest() {
-  return V(-typename V::Scalar(__builtin_inf()));
 }
 
 MLEXT_INLINE index lanes_of(Whole, index all) { return all; }
@@ -47,26 +36,6 @@ MLEXT_INLINE Mask<typename V::Scalar> mask_at(const bool* p, Part part) {
   } else {
     return ones_where<V>(p, lanes_of(part, V::N)) > V::zero();
   }
-}
-
-// The largest element of each lane; NaN is passed over (it comes back through the sum of exponentials).
-template <class V, class S>
-MLEXT_INLINE V lane_max(const S* x, index n) {
-  V a = lowest<V>(), b = a, c = a, d = a;
-  index i = 0;
-  for (; i + 4 * V::N <= n; i += 4 * V::N) {
-    a = max(V::load(x + i), a);
-    b = max(V::load(x + i + V::N), b);
-    c = max(V::load(x + i + 2 * V::N), c);
-    d = max(V::load(x + i + 3 * V::N), d);
-  }
-  for (; i + V::N <= n; i += V::N) a = max(V::load(x + i), a);
-  if (i < n) b = max(keep(get<V>(x + i, n - i), lowest<V>(), n - i), b);
-  return max(max(a, b), max(c, d));
-}
-template <class V, class S>
-MLEXT_INLINE typename V::Scalar row_max(const S* x, index n) {
-  return reduce_max(lane_max<V>(x, n));
 }
 
 // Rows so short that the trees that end them take longer than their vectors go through each pass as many at a time as a

@@ -28,17 +28,24 @@ def check_weights(op: str, gates: int, weights: Weights) -> None:
         raise ValueError(f"{op}: argument 'weight_ih': expected {rows} rows, as weight_hh has, got {len(weight_ih)}")
 
 
-def checked_lengths(op: str, lengths: Any, x: Any) -> Any:
-    """Return lengths as the kernels take them; TypeError or ValueError for what are none."""
+def checked_integers(op: str, name: str, given: Any) -> Any:
+    """Return integers as an ndarray of int64; TypeError for what are none."""
+    found = np.asarray(given)
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"{op}: argument '{name}': expected integers, got {found.dtype}")
+    return found.astype(np.int64)
+
+
+def checked_lengths(op: str, lengths: Any, x: Any, name: str = "x", least: int = 1) -> Any:
+    """Return lengths as the kernels take them; TypeError or ValueError for what are none of ``x``, called ``name``."""
     if lengths is None or isinstance(lengths, _C.Array):
         return lengths
-    given = np.asarray(lengths)
-    if given.dtype.kind not in "iu":
-        raise TypeError(f"{op}: argument 'lengths': expected integers, got {given.dtype}")
-    if given.size and not (given.min() >= 1 and given.max() <= x.shape[1]):
-        worst = given.min() if given.min() < 1 else given.max()
-        raise ValueError(f"{op}: argument 'lengths': expected lengths from 1 to {x.shape[1]}, those of x, got {worst}")
-    return given.astype(np.int64)
+    found = checked_integers(op, "lengths", lengths)
+    if found.size and not (found.min() >= least and found.max() <= x.shape[1]):
+        worst = found.min() if found.min() < least else found.max()
+        expected = f"lengths from {least} to {x.shape[1]}, those of {name}"
+        raise ValueError(f"{op}: argument 'lengths': expected {expected}, got {worst}")
+    return found
 
 
 def within(lengths: Any, steps: int) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from mlext import _C
 from mlext.functional._common import ArrayLike, Tensor, jointly, keep, record
 from mlext.functional._geometry import check_rank
+from mlext.functional._recurrence import checked_integers, checked_lengths
 from mlext.random import Rng, resolve
 
 _UNBOUNDED = 2**61 - 1  # steps of a window without a limit
@@ -102,7 +103,7 @@ def scaled_dot_product_attention(
     if not 0 <= dropout_p <= 1:
         raise ValueError(f"{op}: argument 'dropout_p': expected a probability in [0, 1], got {dropout_p}")
     left, right = checked_window(op, window, is_causal)
-    sight = (checked_lengths(op, lengths, q, k), checked_offsets(op, offsets, q))
+    sight = (checked_keys(op, lengths, q, k), checked_offsets(op, offsets, q))
     state = resolve(rng).state if dropout_p > 0 else None
     options = (scale, soft_cap or 0.0, dropout_p, is_bottom_right(op, align), left, right)
     if not _C.tracks(q, k, v, mask):
@@ -145,25 +146,13 @@ def is_bottom_right(op: str, align: str) -> bool:
     return align == "bottom_right"
 
 
-def _integers(op: str, name: str, given: Any) -> Any:
-    found = np.asarray(given)
-    if found.dtype.kind not in "iu":
-        raise TypeError(f"{op}: argument '{name}': expected integers, got {found.dtype}")
-    return found.astype(np.int64)
-
-
-def checked_lengths(op: str, lengths: Any, q: Any, k: Any) -> Any:
+def checked_keys(op: str, lengths: Any, q: Any, k: Any) -> Any:
     """Return the keys of each sequence as kernels take them; TypeError or ValueError for what is no such thing."""
-    if lengths is None or isinstance(lengths, _C.Array):
-        return lengths
-    found = _integers(op, "lengths", lengths)
-    if found.shape != (q.shape[0],):
+    found = checked_lengths(op, lengths, k, "k", 0)
+    if found is not None and found.shape != (q.shape[0],):
         raise ValueError(
             f"{op}: argument 'lengths': expected shape ({q.shape[0]},), one per sequence, got {found.shape}"
         )
-    if found.size and not (found.min() >= 0 and found.max() <= k.shape[1]):
-        worst = found.min() if found.min() < 0 else found.max()
-        raise ValueError(f"{op}: argument 'lengths': expected lengths from 0 to {k.shape[1]}, those of k, got {worst}")
     return found
 
 
@@ -171,7 +160,7 @@ def checked_offsets(op: str, offsets: Any, q: Any) -> Any:
     """Return where packed sequences begin as kernels take it; TypeError or ValueError for what is no such thing."""
     if offsets is None or isinstance(offsets, _C.Array):
         return offsets
-    found = _integers(op, "offsets", offsets)
+    found = checked_integers(op, "offsets", offsets)
     steps = q.shape[1]
     if found.ndim != 1 or len(found) < 1 or found[0] != 0 or found[-1] != steps or (np.diff(found) < 0).any():
         raise ValueError(

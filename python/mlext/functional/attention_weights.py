@@ -13,7 +13,7 @@ from mlext.functional._geometry import check_rank
 from mlext.functional._recurrence import within
 from mlext.functional.activation import tanh
 from mlext.functional.arithmetic import add, astype, div, mul, sub, where
-from mlext.functional.attention import checked_lengths
+from mlext.functional.attention import checked_keys, checked_window
 from mlext.functional.linear import matmul
 from mlext.functional.shape import expand_dims, permute, repeat
 from mlext.functional.softmax import softmax
@@ -91,7 +91,7 @@ def attention_weights(
     queries, keys = scores.shape[2:]
     if align not in ALIGNMENTS:
         raise ValueError(f"attention_weights: argument 'align': expected one of {ALIGNMENTS}, got {align!r}")
-    known = checked_lengths("attention_weights", lengths, q, k)
+    known = checked_keys("attention_weights", lengths, q, k)
     shift = np.asarray(0)
     if align == "bottom_right":  # of each sequence, if they differ
         shift = np.asarray(keys if known is None else _numbers(known)[:, None, None, None]) - queries
@@ -99,7 +99,8 @@ def attention_weights(
     if alibi is not None:
         far = _C.cast(_C.constant(np.abs(distance).astype(np.float64)), scores.dtype.name)
         scores = sub(scores, mul(expand_dims(alibi, (1, 2)), far))
-    visible = _C.constant(_within_bounds(distance, is_causal, window))
+    left, right = checked_window("attention_weights", window, is_causal)
+    visible = _C.constant((distance <= left) & (distance >= -right))  # how far a key lies behind a query
     if known is not None:
         visible = _C.logical_and(visible, _C.expand_dims(within(known, keys), (1, 2)))
     if mask is not None:
@@ -128,18 +129,6 @@ def _numbers(lengths: Any) -> Any:
 
 def _is_half(a: Any) -> bool:
     return getattr(a, "dtype", None) in HALF
-
-
-def _within_bounds(distance: Any, is_causal: bool, window: Any) -> Any:
-    """Where a query sees a key, by how far it lies behind; negative distances lie ahead."""
-    left, right = (None, None) if window is None else window
-    right = 0 if is_causal and (right is None or right > 0) else right
-    seen = np.ones(distance.shape, bool)
-    if left is not None:
-        seen &= distance <= left
-    if right is not None:
-        seen &= distance >= -right
-    return seen
 
 
 def _allowed(mask: Any, shape: tuple[int, ...]) -> Any:

@@ -14,6 +14,7 @@ from mlext import functional as F
 from mlext.models._drawing import Drawing
 from mlext.models._transformers import check_heads, check_steps, scale_weights
 from mlext.nn._door import positive_int
+from mlext.nn.transformer_stack import another
 from mlext.random import Rng, resolve
 
 
@@ -137,7 +138,7 @@ class GPT(nn.Module):
         options |= {"dropout": dropout, "activation": activation, "layer_norm_eps": norm_eps, "bias": self.bias}
         options |= {"norm": norm, "num_kv_heads": num_kv_heads, "head_dim": self.head_dim, "rotary": rotary}
         first = nn.TransformerEncoderLayer(embed_dim, num_heads, hidden_dim, norm_first=True, **options)
-        self.blocks = nn.TransformerEncoder(first, num_layers, _another_norm(first.norm1), rng=rng)
+        self.blocks = nn.TransformerEncoder(first, num_layers, another("GPT", first.norm1, rng), rng=rng)
         self.head = None if tie_weights else nn.Linear(embed_dim, vocabulary_size, False, dtype=dtype, rng=rng)
         scale_weights(self, 1 / math.sqrt(2 * num_layers))
 
@@ -237,8 +238,3 @@ class GPT(nn.Module):
     def extra_repr(self) -> str:
         """Show the sizes."""
         return f"{self.vocabulary_size}, context={self.context}, embed_dim={self.embed_dim}"
-
-
-def _another_norm(norm: nn.Module) -> nn.Module:
-    made: nn.Module = type(norm)(**norm.config())
-    return made

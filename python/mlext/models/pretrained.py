@@ -30,7 +30,6 @@ _GPT2 = Names(
     ignored=r"h\.\d+\.attn\.(masked_)?bias",
 )
 
-_SELF = "encoder.layer.{}.attention.self"
 _BERT = Names(
     prefix="bert.",
     table={

@@ -194,9 +194,9 @@ class CharacterModel(nn.Module):
             for index in self.gpt.generate(indices, draw.steps, rng=draw.rng, **options):
                 yield self.vocabulary[index]
             return
-        state = None
+        state, modules = None, list(self.modules())
         for _ in range(draw.steps):
-            with self.evaluating():
+            with self.evaluating(modules):
                 scores, state = self.advance(indices[None], state)
             indices = draw(scores[:, -1])
             yield self.decode(indices)

@@ -15,7 +15,7 @@ from mlext.nn.residual import _checked
 from mlext.random import Rng, resolve
 
 
-def _another(name: str, layer: Module, rng: Rng) -> Module:
+def another(name: str, layer: Module, rng: Rng) -> Module:
     """Return a layer like another one, with initial values of its own."""
     options: dict[str, Any] = {"rng": rng} if "rng" in inspect.signature(type(layer)).parameters else {}
     try:
@@ -37,7 +37,7 @@ class _Stack(Module):
         self.num_layers = positive_int(name, "num_layers", num_layers)
         if isinstance(layer, Module):
             source = vars(layer).get("rng") if rng is None else resolve(rng)
-            made = [layer, *(_another(name, layer, source) for _ in range(num_layers - 1))]
+            made = [layer, *(another(name, layer, source) for _ in range(num_layers - 1))]
         elif callable(layer):
             made = [_checked(name, "layer", layer()) for _ in range(num_layers)]
         else:

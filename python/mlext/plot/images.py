@@ -115,7 +115,7 @@ def attention(
     ValueError
         If the weights are of another shape, or there are not as many labels as queries or keys.
     """
-    array = weights.detach().numpy() if hasattr(weights, "detach") else np.asarray(weights)
+    array = _array(weights)
     heads = array[None] if array.ndim == 2 else array[0] if array.ndim == 4 and len(array) == 1 else array
     if heads.ndim != 3 or heads.size == 0:
         expected = "weights (S, T), (H, S, T) or (1, H, S, T) of one sequence"
@@ -123,14 +123,9 @@ def attention(
     for name, labels, count in zip(("query", "key"), (query_labels, key_labels), heads.shape[1:], strict=True):
         if len(labels) not in (0, count):
             raise ValueError(f"attention: argument '{name}_labels': expected {count} labels, got {len(labels)}")
-    if columns < 1:
-        raise ValueError(f"attention: argument 'columns': expected a positive int, got {columns}")
-    columns = min(columns, len(heads))
-    rows = -(-len(heads) // columns)
     width, height = (min(1.4 + 0.22 * count, 9.0) for count in (heads.shape[2], heads.shape[1]))
-    figure = new_figure("attention", columns * width, rows * height)
-    for i, head in enumerate(heads):
-        axes = figure.add_subplot(rows, columns, i + 1)
+    figure, places = _side_by_side("attention", len(heads), columns, width, height)
+    for i, (axes, head) in enumerate(zip(places, heads, strict=True)):
         axes.imshow(head.astype(np.float64), cmap="viridis", vmin=0, vmax=1)
         if len(heads) > 1:
             axes.set_title(f"head {i}", fontsize=8)
@@ -141,21 +136,30 @@ def attention(
     return finish(figure, path)
 
 
+def _array(value: Any) -> Any:
+    return value.detach().numpy() if hasattr(value, "detach") else np.asarray(value)
+
+
 def _images(op: str, name: str, value: Any) -> Any:
-    array = value.detach().numpy() if hasattr(value, "detach") else np.asarray(value)
+    array = _array(value)
     if array.ndim != 4 or array.size == 0:
         raise ValueError(f"{op}: argument '{name}': expected images or filters of four axes, got shape {array.shape}")
     return array.astype(np.float64)
 
 
-def _grid(op: str, pictures: list[Any], columns: int, path: Path | None) -> Any:
+def _side_by_side(op: str, count: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
+    """Return a figure and places for so many pictures, each so large, in rows of ``columns``."""
     if columns < 1:
         raise ValueError(f"{op}: argument 'columns': expected a positive int, got {columns}")
-    columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
-    figure = new_figure(op, 1.1 * columns, 1.1 * rows)
-    for i, picture in enumerate(pictures):
-        axes = figure.add_subplot(rows, columns, i + 1)
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = new_figure(op, columns * width, rows * height)
+    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
+
+
+def _grid(op: str, pictures: list[Any], columns: int, path: Path | None) -> Any:
+    figure, places = _side_by_side(op, len(pictures), columns, 1.1, 1.1)
+    for axes, picture in zip(places, pictures, strict=True):
         low, high = picture.min(), picture.max()
         scaled = (picture - low) / (high - low) if high > low else np.zeros_like(picture)
         axes.imshow(scaled if picture.shape[2] == 3 else scaled.mean(2), cmap="gray", vmin=0, vmax=1)

@@ -27,7 +27,7 @@ struct Element {
       std::memcpy(bytes, &converted, sizeof(T));
     });
   }
-  void put(char* to) const { std::memcpy(to, bytes, static_cast<std::size_t>(size)); }
+  void put(void* to) const { std::memcpy(to, bytes, static_cast<std::size_t>(size)); }
   void fill(char* to, index n) const {
     switch (size) {
       case 1:
