@@ -183,6 +183,8 @@ MUTATIONS = [
     ),
     ("csrc/kernels/attention/attention.simd.cpp", "sum == 0 ? T(0) : 1 / sum", "1 / sum", "test_attention.py"),
     ("csrc/kernels/attention/attention.simd.cpp", "fma(-t, t, one)", "one", "test_attention.py"),
+    ("csrc/kernels/attention/weigh.h", "rows.scale[row * rows.scale_row]", "rows.scale[row]", "test_byte_cache.py"),
+    ("csrc/kernels/gemm/qgemm.simd.cpp", 'nan ? __builtin_nanf("") : divisor', "divisor", "test_byte_cache.py"),
     ("csrc/kernels/attention/problem.h", "bottom_right ? segment.keys - segment.queries : 0", "0", "test_attention.py"),
     (
         "csrc/kernels/attention/gradient.cpp",
@@ -373,7 +375,8 @@ MUTATIONS = [
     # A text that has grown beyond the context goes on with keys of steps that were forgotten.
     (
         "python/mlext/models/gpt.py",
-        """                caches = None
+        """                for cache in caches or ():
+                    cache.reset()
 """,
         "",
         "test_transformer_models.py",

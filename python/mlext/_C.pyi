@@ -139,6 +139,8 @@ def attention(
     alibi: Any = ...,
     lengths: Any = ...,
     offsets: Any = ...,
+    k_scale: Any = ...,
+    v_scale: Any = ...,
     state: Any = ...,
     scale: Any = ...,
     soft_cap: Any = ...,
@@ -556,6 +558,7 @@ def poisson_nll_backward(
 ) -> Any: ...
 def pow(a: Any, b: Any = ..., /) -> Any: ...
 def prod(x: Any, axes: Any = ..., keepdims: Any = ..., /) -> Any: ...
+def quantize_rows(x: Any, /) -> Any: ...
 def quantized_linear(
     x: Any,
     values: Any = ...,

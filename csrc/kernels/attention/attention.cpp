@@ -121,16 +121,13 @@ class Forward {
     const index end = std::min(all.last, part.last);
     T* q = scratch<T>(kSlotRows, rows.count() * row);
     rows.pack(gemm_, p_.q, {0, rows.count()}, p_.width, q, row);
-    const auto at = [&](const Operand& from, index key) {
-      return gemm_detail::at(from.data, p_.dtype, from.at(segment.batch, segment.k_first + key, team));
-    };
     Scores<T> scores(kernels_, p_, segment, rows);
     for (index j = std::max(all.first / kAlignedKeys * kAlignedKeys, part.first); j < end; j += most) {
       const Span block{j, std::min(j + most, end)};
       if (plan_.few) {
-        attend_few(scores, rows, segment.queries, block, at(p_.k, j), at(p_.v, j), q, row, sums);
+        attend_few(scores, rows, segment, block, q, row, sums);
       } else {
-        attend_block(scores, rows, block, at(p_.k, j), at(p_.v, j), q, row, sums);
+        attend_block(scores, rows, segment, block, team, q, row, sums);
       }
     }
   }
@@ -146,13 +143,32 @@ class Forward {
     }
   }
 
-  void attend_block(Scores<T>& scores, const Rows& rows, Span block, const void* k, const void* v, const T* q,
+  // Keys or values of a head from one on.
+  CachedRows<T> cached(const Operand& from, const Operand& scale, const Segment& segment, index key, index head) const {
+    const auto at = [&](const Operand& a) { return a.at(segment.batch, segment.k_first + key, head); };
+    CachedRows<T> rows{gemm_detail::at(from.data, p_.kv_dtype, at(from)), from.step, p_.kv_dtype, nullptr, scale.step};
+    if (scale.data != nullptr) rows.scale = static_cast<const T*>(scale.data) + at(scale);
+    return rows;
+  }
+
+  // Keys are columns of a factor, values are rows.
+  void pack(const Panels<T>& panels, CachedRows<T> from, bool keys) const {
+    const index rows = keys ? panels.n : panels.k, cols = keys ? panels.k : panels.n;
+    if (from.scale != nullptr) {
+      T* wide = scratch<T>(kSlotWide, rows * cols);
+      kernels_.widen(from, rows, cols, wide, cols);
+      from = {wide, cols, p_.dtype == DType::float64 ? DType::float64 : DType::float32, nullptr, 0};
+    }
+    panels.pack(from.dtype, from.data, keys ? 1 : from.row, keys ? from.row : 1);
+  }
+
+  void attend_block(Scores<T>& scores, const Rows& rows, const Segment& segment, Span block, index team, const T* q,
                     index q_row, const Sums<T>& sums) const {
     const index keys = block.size(), row = rounded(gemm_, keys);
     const Panels<T> of_k(gemm_, p_.width, keys, gemm_.stream_vectors, scratch<T>(kSlotKeys, p_.width * row)),
         of_v(gemm_, keys, p_.v_width, 2, scratch<T>(kSlotValues, keys * sums.o_row));
-    of_k.pack(p_.dtype, k, 1, p_.k.step);
-    of_v.pack(p_.dtype, v, p_.v.step, 1);
+    pack(of_k, cached(p_.k, p_.k_scale, segment, block.first, team), true);
+    pack(of_v, cached(p_.v, p_.v_scale, segment, block.first, team), false);
     T* tile = scratch<T>(kSlotScores, kTileRows * row);
     const Split split = Split::of(rows.count(), kTileRows);
     for (index i = 0; i < split.count; ++i) {
@@ -173,9 +189,9 @@ class Forward {
   }
 
   // Few rows of each head: keys and values are read once, as they lie.
-  void attend_few(Scores<T>& scores, const Rows& rows, index queries, Span block, const void* k, const void* v,
-                  const T* q, index q_row, const Sums<T>& sums) const {
-    const index row = rounded(gemm_, block.size()), each = p_.heads_each() * queries;
+  void attend_few(Scores<T>& scores, const Rows& rows, const Segment& segment, Span block, const T* q, index q_row,
+                  const Sums<T>& sums) const {
+    const index row = rounded(gemm_, block.size()), each = p_.heads_each() * segment.queries;
     T* tile = scratch<T>(kSlotScores, rows.count() * row);
     // f(first row, rows, group, first key, keys): some keys of all groups before the next ones.
     const auto walk = [&](index step, auto f) {
@@ -189,8 +205,7 @@ class Forward {
     const index side_by_side = std::max<index>(gemm_.lanes / std::min(each, kScoreRows), 1);
     walk(side_by_side, [&](index r, index some, index group, index j, index keys) {
       kernels_.score({some, keys, p_.width, q + r * q_row, q_row,
-                      gemm_detail::at(k, p_.dtype, group * p_.k.head + j * p_.k.step), p_.k.step, p_.dtype,
-                      tile + r * row + j, row});
+                      cached(p_.k, p_.k_scale, segment, block.first + j, group), tile + r * row + j, row});
     });
     for (index r = 0; r < rows.count(); r += Scores<T>::kRows) {
       const Span some{r, std::min(r + Scores<T>::kRows, rows.count())};
@@ -203,8 +218,7 @@ class Forward {
     }
     walk(kWeighKeys, [&](index r, index some, index group, index j, index keys) {
       kernels_.weigh({some, keys, p_.v_width, tile + r * row + j, row,
-                      gemm_detail::at(v, p_.dtype, group * p_.v.head + j * p_.v.step), p_.v.step, p_.dtype, sums.o(r),
-                      sums.o_row});
+                      cached(p_.v, p_.v_scale, segment, block.first + j, group), sums.o(r), sums.o_row});
     });
   }
 

@@ -11,6 +11,9 @@
 // are scaled when the largest score grows (Milakov and Gimelshein 2018; Rabe and Staats 2021; Dao et al. 2022). Scores are taken in
 // powers of two. The gradient makes probabilities again, from the largest score and the sum: memory is O(T).
 //
+// Keys and values may be bytes, with what a step of each one's features stands for: k_j becomes k_scale_j k_j, and v_j likewise.
+// There is no gradient then.
+//
 // Half types compute in float32. An element is a sum in an order fixed by the shapes: bits do not depend on threads.
 #pragma once
 
@@ -63,28 +66,34 @@ struct ScoreGradientArgs {
   T keep_scale;
 };
 
-// out[r, j] = sum of q[r] k[j], for few rows. k of `dtype`.
+// Rows of a cached operand: of `dtype`, and each with a factor, `scale_row` apart, if scale is not null, as bytes have one.
+template <class T>
+struct CachedRows {
+  const void* data;
+  index row;
+  DType dtype;
+  const T* scale;
+  index scale_row;
+};
+
+// out[r, j] = sum of q[r] k[j], for few rows.
 template <class T>
 struct ScoreArgs {
   index rows, keys, width;
   const T* q;
   index q_row;
-  const void* k;
-  index k_row;
-  DType dtype;
+  CachedRows<T> k;
   T* out;
   index out_row;
 };
 
-// out[r] += sum over j of p[r, j] v[j], for few rows. v of `dtype`.
+// out[r] += sum over j of p[r, j] v[j], for few rows.
 template <class T>
 struct WeighArgs {
   index rows, keys, cols;
   const T* p;
   index p_row;
-  const void* v;
-  index v_row;
-  DType dtype;
+  CachedRows<T> v;
   T* out;
   index out_row;
 };
@@ -124,8 +133,9 @@ struct AttentionTypeKernels {
   void (*soften)(const SoftenArgs<T>&);
   void (*drop)(const ScoreTile<T>&, const bool* kept, T scale);  // s = kept ? s scale : 0
   void (*gradient)(const ScoreGradientArgs<T>&);
-  void (*score)(const ScoreArgs<T>&);  // rows: at most kScoreRows
-  void (*weigh)(const WeighArgs<T>&);  // the same
+  void (*score)(const ScoreArgs<T>&);                                                // rows: at most kScoreRows
+  void (*weigh)(const WeighArgs<T>&);                                                // the same
+  void (*widen)(const CachedRows<T>&, index rows, index cols, T* to, index to_row);  // what bytes stand for
   void (*join)(const JoinArgs<T>&);
   void (*along)(const AlongArgs<T>&);
   void (*add)(index n, const T* from, T* to);  // to += from

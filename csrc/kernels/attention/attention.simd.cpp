@@ -3,7 +3,6 @@
 
 #include "kernels/attention/weigh.h"
 #include "simd/math.h"
-#include "simd/parts.h"
 
 namespace mlext::MLEXT_LEVEL {
 namespace {
@@ -207,7 +206,7 @@ void add(index n, const T* from, T* to) {
 
 template <class T>
 constexpr AttentionTypeKernels<T> make_type() {
-  return {alter<T>, soften<T>, drop<T>, gradient<T>, score<T>, weigh<T>, join<T>, along<T>, add<T>};
+  return {alter<T>, soften<T>, drop<T>, gradient<T>, score<T>, weigh<T>, widen<T>, join<T>, along<T>, add<T>};
 }
 
 }  // namespace

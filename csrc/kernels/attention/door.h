@@ -21,7 +21,7 @@ inline Array with_features(const Array& a) { return a.strides[3] == 1 || a.shape
 class Checked {
  public:
   Checked(const char* op, const AttentionInputs& in, const AttentionOptions& options) : op_(op), options_(options) {
-    check_operands(*in.q, *in.k, *in.v);
+    check_operands(in);
     q_ = with_features(*in.q), k_ = with_features(*in.k), v_ = with_features(*in.v);
     if (in.mask != nullptr) take_mask(*in.mask);
     if (in.slopes != nullptr) {
@@ -29,6 +29,7 @@ class Checked {
       require_shape(op, "alibi", *in.slopes, {q_.shape[2]}, " (a slope for each head)");
       slopes_ = dense(*in.slopes, computed());
     }
+    if (in.k_scale != nullptr) k_scale_ = *in.k_scale, v_scale_ = *in.v_scale;
     take_bounds(in);
     const auto finite = [&](const char* name, double x) {
       if (!std::isfinite(x)) refuse(op, name, "a finite number", x);
@@ -52,10 +53,11 @@ class Checked {
   Problem problem() const {
     Problem p{};
     p.device = q_.device;
-    p.dtype = q_.dtype;
+    p.dtype = q_.dtype, p.kv_dtype = k_.dtype;
     p.batches = q_.shape[0], p.queries = q_.shape[1], p.heads = q_.shape[2], p.width = q_.shape[3];
     p.keys = k_.shape[1], p.groups = k_.shape[2], p.v_width = v_.shape[3];
     p.q = operand_of(q_), p.k = operand_of(k_), p.v = operand_of(v_);
+    p.k_scale = operand_of(k_scale_), p.v_scale = operand_of(v_scale_);
     p.scale = options_.scale, p.cap = options_.cap, p.dropout = options_.dropout;
     p.bottom_right = options_.bottom_right;
     p.left = std::min(options_.left, kUnbounded), p.right = std::min(options_.right, kUnbounded);
@@ -75,16 +77,29 @@ class Checked {
     return {times * problem().flops(), times * static_cast<double>(q_.nbytes() + k_.nbytes() + v_.nbytes())};
   }
   std::vector<const Array*> inputs(std::initializer_list<const Array*> more) const {
-    std::vector<const Array*> all{&q_, &k_, &v_, given(mask_), given(slopes_), given(lengths_), given(offsets_)};
+    std::vector<const Array*> all{&q_,
+                                  &k_,
+                                  &v_,
+                                  given(k_scale_),
+                                  given(v_scale_),
+                                  given(mask_),
+                                  given(slopes_),
+                                  given(lengths_),
+                                  given(offsets_)};
     all.insert(all.end(), more);
     return all;
   }
 
  private:
-  void check_operands(const Array& q, const Array& k, const Array& v) const {
+  void check_operands(const AttentionInputs& in) const {
+    const Array &q = *in.q, &k = *in.k, &v = *in.v;
     require_floating(op_, "q", q);
-    require_same_dtype(op_, "k", k, "q", q);
-    require_same_dtype(op_, "v", v, "q", q);
+    if (in.k_scale != nullptr || in.v_scale != nullptr) {
+      check_bytes(in);
+    } else {
+      require_same_dtype(op_, "k", k, "q", q);
+      require_same_dtype(op_, "v", v, "q", q);
+    }
     const auto rank = [&](const char* name, const Array& a, const char* shape) {
       if (a.rank() != 4) refuse(op_, name, text("4 dimensions ", shape), "shape ", a.shape);
     };
@@ -95,6 +110,21 @@ class Checked {
       refuse(op_, "k", text("a number of heads that divides the ", q.shape[2], " of q"), "shape ", k.shape);
     require_shape(op_, "k", k, {q.shape[0], k.shape[1], groups, q.shape[3]}, " (sequences and features as q has)");
     require_shape(op_, "v", v, {k.shape[0], k.shape[1], groups, v.shape[3]}, " (sequences, steps and heads as k has)");
+  }
+
+  void check_bytes(const AttentionInputs& in) const {
+    const auto bytes = [&](const char* name, const Array& a, const char* scale_name, const Array* scale) {
+      require_dtype(op_, name, a, DType::int8, " (it has a scale)");
+      if (scale == nullptr)
+        refuse<TypeError>(op_, scale_name, "what a step of bytes stands for, as for the other", "None");
+      require_dtype(op_, scale_name, *scale, DType::float32, "");
+      const Dims& of = a.shape;
+      if (a.rank() == 4)
+        require_shape(op_, scale_name, *scale, {of[0], of[1], of[2]}, " (one for each head of a step)");
+    };
+    bytes("k", *in.k, "k_scale", in.k_scale), bytes("v", *in.v, "v_scale", in.v_scale);
+    if (accumulate_dtype(in.q->dtype) == DType::float64)
+      refuse<TypeError>(op_, "q", "float32 or a half type with k of bytes", in.q->dtype);
   }
 
   // Rows of a mask are read whole: keys lie side by side.
@@ -136,7 +166,7 @@ class Checked {
 
   const char* op_;
   AttentionOptions options_;
-  Array q_, k_, v_, mask_, slopes_, lengths_, offsets_;
+  Array q_, k_, v_, k_scale_, v_scale_, mask_, slopes_, lengths_, offsets_;
 };
 
 }  // namespace mlext::attention_detail

@@ -13,9 +13,10 @@ namespace mlext {
 // Null means absent.
 struct AttentionInputs {
   const Array *q, *k, *v;
-  const Array* mask;     // bool, or of q's dtype, broadcast to (N, H, Tq, Tk)
-  const Array* slopes;   // (H)
-  const Array* lengths;  // (N), keys of each sequence
+  const Array *k_scale, *v_scale;  // (N, Tk, G) if k and v are bytes
+  const Array* mask;               // bool, or of q's dtype, broadcast to (N, H, Tq, Tk)
+  const Array* slopes;             // (H)
+  const Array* lengths;            // (N), keys of each sequence
   const Array* offsets;  // (B + 1): sequence b is steps offsets[b] to offsets[b + 1] of the one row of q, k and v
 };
 struct AttentionOptions {
@@ -62,9 +63,11 @@ constexpr double kLog2e = 1.4426950408889634;
 
 struct Problem {
   Device device;
-  DType dtype;  // of q, k, v and the result
+  DType dtype;     // of q and the result
+  DType kv_dtype;  // the same, or int8
   index batches, queries, keys, heads, groups, width, v_width;
   Operand q, k, v, out;
+  Operand k_scale, v_scale;  // of bytes
   void* stats;
   double scale, cap;
   bool bottom_right;

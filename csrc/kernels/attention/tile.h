@@ -14,7 +14,7 @@ using gemm_detail::ceil_div;
 using gemm_detail::Split;
 
 // kSlotParts is that of the thread that called.
-enum Slot { kSlotRows, kSlotKeys, kSlotValues, kSlotScores, kSlotSums, kSlotSpans, kSlotKept, kSlotParts };
+enum Slot { kSlotRows, kSlotKeys, kSlotValues, kSlotScores, kSlotSums, kSlotSpans, kSlotKept, kSlotWide, kSlotParts };
 
 // Blocks of keys begin at multiples of this, of which whole vectors and whole words of random numbers are.
 constexpr index kAlignedKeys = 16;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/attention/attention.h"
+#include "simd/parts.h"
 #include "simd/shuffle.h"
 #include "simd/vec.h"
 
@@ -9,6 +10,18 @@ namespace mlext::MLEXT_LEVEL {
 
 // So many rows on: what a CPU fetches by itself comes as late as L2, and waiting for it would add up with computing.
 inline constexpr index kRowsAhead = 8;
+
+// Whether element i of a row that is aligned to cache lines is the first of one.
+template <class S>
+constexpr bool begins_line(index i) {
+  return i * static_cast<index>(sizeof(S)) % 64 == 0;
+}
+
+// A factor that only bytes have.
+template <class S, class T>
+MLEXT_INLINE T row_scale(const CachedRows<T>& rows, index row) {
+  return sizeof(S) == 1 ? rows.scale[row * rows.scale_row] : T(1);
+}
 
 // R rows of q and C keys, as many sums as a vector has lanes, which are then added up in one go. Keys from `count` on repeat
 // the last one.
@@ -19,10 +32,10 @@ MLEXT_INLINE void score_keys(const ScoreArgs<T>& args, index key, index count) {
   W sum[N];
 #pragma GCC unroll 16
   for (int i = 0; i < N; ++i) sum[i] = W::zero();
-  const S* k[C];
+  const S *from = static_cast<const S*>(args.k.data), *k[C];
 #pragma GCC unroll 16
-  for (int c = 0; c < C; ++c) k[c] = static_cast<const S*>(args.k) + (key + (c < count ? c : count - 1)) * args.k_row;
-  const index ahead = kRowsAhead * args.k_row;
+  for (int c = 0; c < C; ++c) k[c] = from + (key + (c < count ? c : count - 1)) * args.k.row;
+  const index ahead = kRowsAhead * args.k.row;
   const auto step = [&](index i, auto load) __attribute__((always_inline)) {
     W x[R];
 #pragma GCC unroll 4
@@ -30,7 +43,7 @@ MLEXT_INLINE void score_keys(const ScoreArgs<T>& args, index key, index count) {
 #pragma GCC unroll 16
     for (int c = 0; c < C; ++c) {
       const W y = load(k[c] + i);
-      __builtin_prefetch(k[c] + i + ahead);
+      if (begins_line<S>(i)) __builtin_prefetch(k[c] + i + ahead);
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) sum[r * C + c] = fma(x[r], y, sum[r * C + c]);
     }
@@ -40,8 +53,9 @@ MLEXT_INLINE void score_keys(const ScoreArgs<T>& args, index key, index count) {
   if (i < args.width) step(i, [n = args.width - i](const auto* p) { return W::load(p, n); });
   T all[N];
   reduce_each(sum).store(all);
-  for (index r = 0; r < R; ++r) {
-    for (index c = 0; c < count; ++c) args.out[r * args.out_row + key + c] = all[r * C + c];
+  for (index c = 0; c < count; ++c) {
+    const T scale = row_scale<S>(args.k, key + c);
+    for (index r = 0; r < R; ++r) args.out[r * args.out_row + key + c] = all[r * C + c] * scale;
   }
 }
 template <class S, class T, int R>
@@ -63,15 +77,17 @@ MLEXT_INLINE void weigh_columns(const WeighArgs<T>& args, index column, index la
   W sum[kChains][R][V];
 #pragma GCC unroll 16
   for (int i = 0; i < kChains * R * V; ++i) sum[i / (R * V)][i / V % R][i % V] = W::zero();
-  const S* v = static_cast<const S*>(args.v) + column;
+  const S* v = static_cast<const S*>(args.v.data) + column;
   const auto add = [&](index j, int chain) __attribute__((always_inline)) {
-    const S* from = v + j * args.v_row;
+    const S* from = v + j * args.v.row;
+    const T scale = row_scale<S>(args.v, j);
 #pragma GCC unroll 4
     for (int c = 0; c < V; ++c) {
       const W value = c == V - 1 ? W::load(from + c * W::N, last) : W::load(from + c * W::N);
-      __builtin_prefetch(from + c * W::N + kRowsAhead * args.v_row);
+      if (begins_line<S>(c * W::N)) __builtin_prefetch(from + c * W::N + kRowsAhead * args.v.row);
 #pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) sum[chain][r][c] = fma(W(args.p[r * args.p_row + j]), value, sum[chain][r][c]);
+      for (int r = 0; r < R; ++r)
+        sum[chain][r][c] = fma(W(args.p[r * args.p_row + j] * scale), value, sum[chain][r][c]);
     }
   };
   index j = 0;
@@ -140,17 +156,39 @@ MLEXT_INLINE auto with_storage(DType dtype, F f) {
   }
 }
 
+// The same with bytes.
+template <class T, class F>
+MLEXT_INLINE auto with_cached(DType dtype, F f) {
+  if constexpr (sizeof(T) == 4) {
+    if (dtype == DType::int8) return f(std::int8_t{});
+  }
+  return with_storage<T>(dtype, f);
+}
+
 template <class T>
 void score(const ScoreArgs<T>& args) {
-  with_storage<T>(args.dtype, [&](auto s) {
+  with_cached<T>(args.k.dtype, [&](auto s) {
     with_rows(args.rows, [&](auto rows) { score_rows<decltype(s), T, decltype(rows)::value>(args); });
   });
 }
 
 template <class T>
 void weigh(const WeighArgs<T>& args) {
-  with_storage<T>(args.dtype, [&](auto s) {
+  with_cached<T>(args.v.dtype, [&](auto s) {
     with_rows(args.rows, [&](auto rows) { weigh_rows<decltype(s), T, decltype(rows)::value>(args); });
+  });
+}
+
+template <class T>
+void widen(const CachedRows<T>& from, index rows, index cols, T* to, index to_row) {
+  using W = Vec<T>;
+  with_cached<T>(from.dtype, [&](auto s) {
+    using S = decltype(s);
+    for (index r = 0; r < rows; ++r) {
+      const S* row = static_cast<const S*>(from.data) + r * from.row;
+      const W scale(row_scale<S>(from, r));
+      each<W>(cols, [&](index i, auto part) { put(to + r * to_row + i, get<W>(row + i, part) * scale, part); });
+    }
   });
 }
 

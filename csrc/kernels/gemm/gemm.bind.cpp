@@ -37,6 +37,12 @@ Array weight_only_linear_door(const Array& x, const Array& values, const Array& 
   return weight_only_linear(x, values, scale, bias, group, parse_activation("weight_only_linear", activation));
 }
 
+std::tuple<Array, Array> quantize_rows_door(const Array& x) {
+  std::tuple<Array, Array> made;
+  quantize_rows(x, std::get<0>(made), std::get<1>(made));
+  return made;
+}
+
 py::dict explain_door(index m, index n, index k, const py::object& dtype, bool transpose_a, bool transpose_b,
                       index batch) {
   GemmArgs g;
@@ -76,6 +82,7 @@ void bind_gemm(py::module_& m) {
   door<&linear_weight_gradient>(m, "linear_weight_gradient", {"g", "x"}, "g^T x over all rows.");
   door<&gemm_door>(m, "gemm", {"a", "b", "c", "alpha", "beta"}, "alpha a b + beta c; alpha and beta default to 1.");
   door<&byte_matmul>(m, "matmul_integer", {"a", "b"}, "Matrix product of bytes, summed in int32.");
+  door<&quantize_rows_door>(m, "quantize_rows", {"x"}, "(values, scale) of rows in bytes.");
   door<&quantized_linear_door>(
       m, "quantized_linear",
       {"x", "values", "scale", "offset", "x_scale", "x_zero", "activation", "out_scale", "out_zero"},

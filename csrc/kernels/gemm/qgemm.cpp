@@ -88,8 +88,8 @@ GemmArgs describe(DType dtype, const Array& out, index m, const Array& b, index 
 constexpr const char* kLinear = "quantized_linear";
 
 // Rows of x as bytes, each `width` long and ending in zeros; nan[i] is set where row i has a NaN.
-void quantize_rows(const QgemmKernels& kernels, const float* x, index rows, index n, index width, ByteStep step,
-                   std::uint8_t* to, bool* nan) {
+void quantize_all(const QgemmKernels& kernels, const float* x, index rows, index n, index width, ByteStep step,
+                  std::uint8_t* to, bool* nan) {
   parallel_for(rows, kQuantizeGrain / std::max<index>(n, 1) + 1, [&](index begin, index end) {
     for (index i = begin; i < end; ++i) {
       nan[i] = kernels.quantize(x + i * n, n, step, to + i * width);
@@ -125,7 +125,7 @@ struct StepAt {
 void run_linear(GemmArgs g, const float* x, index features, ByteStep step) {
   auto* bytes = scratch<std::uint8_t>(kSlotBytes, g.m * g.k);
   bool* nan = scratch<bool>(kSlotNan, g.m);
-  quantize_rows(qgemm_kernels(g.device), x, g.m, features, g.k, step, bytes, nan);
+  quantize_all(qgemm_kernels(g.device), x, g.m, features, g.k, step, bytes, nan);
   g.a = bytes;
   if (g.out_dtype == DType::uint8 && std::find(nan, nan + g.m, true) != nan + g.m)
     refuse(kLinear, "x", "no NaN where the result is bytes, which have none", "NaN");

@@ -35,6 +35,10 @@ Array quantized_linear(const Array& x, const Array& values, const Array& scale, 
 Array weight_only_linear(const Array& x, const Array& values, const Array& scale, const Array* bias, index group,
                          Activation activation);
 
+// Rows of x (.., C), of any floating dtype, as values (.., C) int8 and scale (..) float32: x is scale times values, to half a
+// scale, which is the largest size in the row / 127. A row of zeros has scale 1; of one with a NaN or an infinity scale says so.
+void quantize_rows(const Array& x, Array& values, Array& scale);
+
 // How products of bytes are run: k is filled up to a multiple of every level's group.
 index whole_groups(index k);
 
@@ -46,6 +50,8 @@ struct QgemmKernels {
   GemmTypeKernels<std::int32_t> tiles;
   // to[i] = clamp(round(from[i] * inverse) + zero, 0, 255); whether a NaN was among them, whose byte is any.
   bool (*quantize)(const float* from, index n, ByteStep step, std::uint8_t* to);
+  // to[i] = round(from[i] / scale), for the scale of a row, which is returned.
+  float (*quantize_row)(const float* from, index n, std::int8_t* to);
   // to[c] = scale[c / group] * weight c, for n of them; 4 bits: to the end of a block.
   using Expand = void(const void* values, index n, index group, const float* scale, float* to);
   Expand* expand8;

@@ -4,6 +4,7 @@
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/pack.h"
 #include "kernels/gemm/table.h"
+#include "simd/parts.h"
 #include "simd/vec_int.h"
 
 namespace mlext::MLEXT_LEVEL {
@@ -82,17 +83,24 @@ void pack_b(DType, const void* src, index src_row, index src_col, index rows, in
   }
 }
 
-// clamp(round(x * inverse) + zero, 0, 255). The first of max is taken only if it is larger, so a NaN becomes 0 and the
+// Whole numbers as bytes from `low` to `high`. The first of max is taken only if it is larger, so a NaN becomes the lowest and the
 // conversion is defined.
-MLEXT_INLINE void store_bytes(Vec<float> x, ByteStep step, std::uint8_t* to, index n) {
+template <class B>
+MLEXT_INLINE void store_whole(Vec<float> x, float low, float high, B* to, index n) {
   using W = Vec<float>;
   float values[W::N];
-  min(max(round(x * W(step.inverse)) + W(step.zero), W::zero()), W(255)).store(values);
+  min(max(x, W(low)), W(high)).store(values);
   if (n == W::N) {  // a count that is known becomes one instruction
-    for (index l = 0; l < W::N; ++l) to[l] = static_cast<std::uint8_t>(static_cast<Lane>(values[l]));
+    for (index l = 0; l < W::N; ++l) to[l] = static_cast<B>(static_cast<Lane>(values[l]));
   } else {
-    for (index l = 0; l < n; ++l) to[l] = static_cast<std::uint8_t>(static_cast<Lane>(values[l]));
+    for (index l = 0; l < n; ++l) to[l] = static_cast<B>(static_cast<Lane>(values[l]));
   }
+}
+
+// clamp(round(x * inverse) + zero, 0, 255).
+MLEXT_INLINE void store_bytes(Vec<float> x, ByteStep step, std::uint8_t* to, index n) {
+  using W = Vec<float>;
+  store_whole(round(x * W(step.inverse)) + W(step.zero), 0, 255, to, n);
 }
 
 template <Activation kActivation>
@@ -133,6 +141,23 @@ bool quantize(const float* from, index n, ByteStep step, std::uint8_t* to) {
   return nan;
 }
 
+float quantize_row(const float* from, index n, std::int8_t* to) {
+  using W = Vec<float>;
+  W most = W::zero();
+  bool nan = false;
+  each<W>(n, [&](index i, auto part) {
+    const W x = get<W>(from + i, part);
+    nan |= any(is_nan(keep(x, W::zero(), part)));
+    most = max(keep(abs(x), W::zero(), part), most);
+  });
+  const float scale = reduce_max(most) / 127, divisor = scale > 0 ? scale : 1;
+  for (index i = 0; i < n; i += W::N) {
+    const index lanes = n - i < W::N ? n - i : W::N;
+    store_whole(round(W::load(from + i, lanes) / W(divisor)), -127, 127, to + i, lanes);
+  }
+  return nan ? __builtin_nanf("") : divisor;
+}
+
 void expand8(const void* values, index n, index group, const float* scale, float* to) {
   using W = Vec<float>;
   const auto* from = static_cast<const std::int8_t*>(values);
@@ -165,7 +190,7 @@ void expand4(const void* values, index n, index group, const float* scale, float
 }
 
 constexpr QgemmKernels kernels() {
-  QgemmKernels table{tile_kernels<Lane>(), quantize, expand8, expand4};
+  QgemmKernels table{tile_kernels<Lane>(), quantize, quantize_row, expand8, expand4};
   table.tiles.group = kGroup;
   table.tiles.pack_a = pack_a;
   table.tiles.pack_b = pack_b;

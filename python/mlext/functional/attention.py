@@ -32,6 +32,8 @@ def scaled_dot_product_attention(
     lengths: Any = None,
     offsets: Any = None,
     rng: Rng = None,
+    k_scale: ArrayLike | None = None,
+    v_scale: ArrayLike | None = None,
 ) -> Any:
     """Means of values, weighted by how well their keys fit a query, ``softmax(scale q k^T + mask) v``.
 
@@ -69,6 +71,9 @@ def scaled_dot_product_attention(
         ``offsets[b + 1]``, and sees nothing of others.
     rng : Generator or int, optional
         Source of dropout.
+    k_scale, v_scale : Tensor or ndarray, shape (N, Tk, G), optional
+        float32: k and v are int8 and stand for ``k * k_scale[..., None]`` and ``v * v_scale[..., None]``, as in a cache
+        of bytes. Queries are float32 or of a half type, and there is no gradient.
 
     Returns
     -------
@@ -77,6 +82,8 @@ def scaled_dot_product_attention(
 
     Raises
     ------
+    RuntimeError
+        If k and v are bytes, and a gradient of q is asked for.
     TypeError
         If dtypes differ or are not floating.
     ValueError
@@ -107,9 +114,14 @@ def scaled_dot_product_attention(
     state = resolve(rng).state if dropout_p > 0 else None
     options = (scale, soft_cap or 0.0, dropout_p, is_bottom_right(op, align), left, right)
     if not _C.tracks(q, k, v, mask):
-        out = _C.attention(q, k, v, mask, alibi, *sight, state, *options, False)[0]
+        out = _C.attention(q, k, v, mask, alibi, *sight, k_scale, v_scale, state, *options, False)[0]
         of_arrays = state is not None and not any(isinstance(a, Tensor) for a in (q, k, v, mask, alibi, *sight))
         return out.numpy() if of_arrays else out
+    if k_scale is not None or v_scale is not None:
+        raise RuntimeError(
+            f"{op}: argument 'q': expected an array that tracks no gradient with k and v of bytes, got one that does; "
+            "call it under mlext.no_grad()"
+        )
     if _C.tracks(mask):
         raise ValueError(
             f"{op}: argument 'mask': expected one that needs no gradient, got a Tensor that requires it; "
@@ -117,7 +129,7 @@ def scaled_dot_product_attention(
         )
     q, k, v, mask, alibi = (keep(a) for a in (q, k, v, mask, alibi))
     sight = (keep(sight[0]), keep(sight[1]))
-    out, stats, drawn = _C.attention(q, k, v, mask, alibi, *sight, state, *options, True)
+    out, stats, drawn = _C.attention(q, k, v, mask, alibi, *sight, None, None, state, *options, True)
 
     def backward(g: Any) -> Any:
         return _C.attention_gradient(g, q, k, v, out, stats, drawn, mask, alibi, *sight, *options)

@@ -171,6 +171,7 @@ class GPT(nn.Module):
         top_p: float | None = None,
         rng: Rng = None,
         use_cache: bool = True,
+        cache_dtype: dtypes.DTypeLike | None = None,
     ) -> Iterator[Any]:
         """Go on with sequences, step by step; each is there as soon as it is asked for.
 
@@ -193,6 +194,8 @@ class GPT(nn.Module):
             Source of randomness.
         use_cache : bool
             False: read everything again at each step, with the same result but for rounding.
+        cache_dtype : dtype, optional
+            Of keys and values in the cache: of a half type or int8 they take a half or a quarter of the memory.
 
         Returns
         -------
@@ -201,7 +204,7 @@ class GPT(nn.Module):
         Raises
         ------
         TypeError
-            If the indices are no integers.
+            If the indices are no integers, or ``cache_dtype`` is neither floating nor int8.
         ValueError
             If there are none, or a number is out of range.
         IndexError
@@ -216,24 +219,25 @@ class GPT(nn.Module):
         if prompt.min() < 0 or prompt.max() >= self.vocabulary_size:
             wrong = prompt.min() if prompt.min() < 0 else prompt.max()
             raise IndexError(f"generate: argument 'indices': expected 0 to {self.vocabulary_size - 1}, got {wrong}")
-        return self._drawn(prompt, Drawing("steps", steps, temperature, top_k, top_p, rng), use_cache)
+        caches = self.new_caches(dtype=cache_dtype) if use_cache else None
+        return self._drawn(prompt, Drawing("steps", steps, temperature, top_k, top_p, rng), caches)
 
-    def _drawn(self, prompt: NDArray[Any], draw: Drawing, use_cache: bool) -> Iterator[Any]:
+    def _drawn(self, prompt: NDArray[Any], draw: Drawing, caches: list[nn.KeyValueCache] | None) -> Iterator[Any]:
         seen = np.atleast_2d(prompt)[:, -self.context :].astype(np.int64)
-        caches, unread = None, seen
+        unread = seen
         modules = list(self.modules())
         for _ in range(draw.steps):
             if seen.shape[1] > self.context:
                 seen = seen[:, -max(self.context // 2, 1) :]
-                caches = None
-            if caches is None:
-                caches, unread = self.new_caches() if use_cache else None, seen
+                for cache in caches or ():
+                    cache.reset()
+                unread = seen
             with self.evaluating(modules):
                 scores = self._score(self._read(_C.constant(unread), caches)[:, -1])
             found = draw(scores)
             yield int(found[0]) if prompt.ndim == 1 else found
-            unread = found[:, None]
-            seen = np.concatenate([seen, unread], 1)
+            seen = np.concatenate([seen, found[:, None]], 1)
+            unread = seen if caches is None else found[:, None]
 
     def extra_repr(self) -> str:
         """Show the sizes."""

@@ -40,7 +40,13 @@ def check_ring(cache: KeyValueCache, layer: Any, mask: Any, lengths: Any) -> Non
 
 
 def like(a: Any, b: Any) -> Any:
-    """Return a floating array in the dtype of b: a cache may hold a half type."""
-    if a is None or not isinstance(a, Tensor) or not a.dtype.is_floating or a.dtype is b.dtype:
+    """Return a floating array in the dtype of b: a cache may hold a half type, or bytes, which fit any."""
+    if not isinstance(a, Tensor) or not (a.dtype.is_floating and b.dtype.is_floating) or a.dtype is b.dtype:
         return a
     return F.astype(a, b.dtype)
+
+
+def in_full(k: Any, v: Any, k_scale: Any, v_scale: Any) -> tuple[Any, Any]:
+    """Return the keys and values that bytes stand for."""
+    k, v = (F.astype(a, "float32") * F.reshape(scale, (*scale.shape, 1)) for a, scale in ((k, k_scale), (v, v_scale)))
+    return k, v

@@ -27,7 +27,8 @@ class KeyValueCache:
     fixed : bool
         Keep what comes first and take nothing more: for attention over a memory, whose keys and values stay the same.
     dtype : dtype, optional
-        To keep them in; by default that in which they come. A half type halves the memory and the time to read it.
+        To keep them in; by default that in which they come. A half type halves the memory and the time to read it,
+        int8 halves it again: each head of a step gets a scale, its largest size / 127.
 
     Attributes
     ----------
@@ -36,6 +37,8 @@ class KeyValueCache:
 
     Raises
     ------
+    TypeError
+        If ``dtype`` is neither floating nor int8.
     ValueError
         If a size is not positive, or ``window`` comes with ``capacity`` or ``fixed``.
 
@@ -63,25 +66,36 @@ class KeyValueCache:
         self.window = None if window is None else positive_int(name, "window", window)
         if window is not None and (capacity is not None or fixed):
             raise ValueError(f"{name}: argument 'window': expected None with capacity or fixed, got {window}")
-        self.fixed, self.dtype = bool(fixed), dtype
+        self.fixed = bool(fixed)
+        self.dtype = None if dtype is None else zeros(0, dtype=dtype).dtype
+        if self.dtype is not None and not (self.dtype.is_floating or self.dtype is dtypes.int8):
+            raise TypeError(f"{name}: argument 'dtype': expected a floating dtype or int8, got {self.dtype.name}")
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
         self.length = 0
-        self._held: tuple[Any, ...] = ()  # keys and values, with room for more behind them
+        self._held: tuple[Any, ...] = ()  # keys and values, and scales of bytes, with room for more behind them
 
     @property
     def keys(self) -> Any:
         """Keys that are kept, (N, T, G, D); in a window they are in no order."""
-        return self._views()[0]
+        return self.kept[0]
 
     @property
     def values(self) -> Any:
         """Values that are kept, (N, T, G, D)."""
-        return self._views()[1]
+        return self.kept[1]
 
-    def append(self, k: Any, v: Any) -> tuple[Any, Any]:
+    @property
+    def kept(self) -> tuple[Any, ...]:
+        """Keys and values that are kept; of int8 also their scales, (N, T, G) each."""
+        if not self._held:
+            raise ValueError("KeyValueCache: expected a cache that holds something; append() first")
+        steps = self.length if self.window is None else min(self.length, self.window)
+        return tuple([F.narrow(held, 1, 0, steps) for held in self._held])
+
+    def append(self, k: Any, v: Any) -> tuple[Any, ...]:
         """Keep the keys and values of new steps.
 
         Parameters
@@ -91,8 +105,9 @@ class KeyValueCache:
 
         Returns
         -------
-        tuple of two Tensors
-            All keys and values that the new steps may see. These are views: another call may write to them.
+        tuple of Tensors
+            All keys and values that the new steps may see, of int8 also their scales. These are views: another call may
+            write to them.
 
         Raises
         ------
@@ -104,7 +119,7 @@ class KeyValueCache:
         if not self.length:
             self._held = ()  # what a refused call left
         self._check(k, v)
-        new = [_C.cast(a, a.dtype.name if self.dtype is None else self.dtype) for a in (k, v)]
+        new = self._as_kept(k, v)
         if self.window is not None and k.shape[1] != 1:
             return self._append_many(new)
         self._reserve(new)
@@ -112,7 +127,7 @@ class KeyValueCache:
         for held, a in zip(self._held, new, strict=True):
             _C.copy_(F.narrow(held, 1, at, a.shape[1]), a)
         self.length += k.shape[1]
-        return self._views()
+        return self.kept
 
     def reorder(self, indices: Any) -> None:
         """Replace sequence i by a copy of the one that was ``indices[i]``, as beam search does.
@@ -130,12 +145,11 @@ class KeyValueCache:
         picked = indices if isinstance(indices, _C.Array) else np.asarray(indices, np.int64)
         self._held = tuple([_C.take(held, picked, 0) for held in self._held])
 
-    def _views(self) -> tuple[Any, Any]:
-        if not self._held:
-            raise ValueError("KeyValueCache: expected a cache that holds something; append() first")
-        steps = self.length if self.window is None else min(self.length, self.window)
-        keys, values = (F.narrow(held, 1, 0, steps) for held in self._held)
-        return keys, values
+    def _as_kept(self, k: Any, v: Any) -> list[Any]:
+        if self.dtype is dtypes.int8:
+            (keys, of_keys), (values, of_values) = _C.quantize_rows(k), _C.quantize_rows(v)
+            return [keys, values, of_keys, of_values]
+        return [_C.cast(a, (self.dtype or a.dtype).name) for a in (k, v)]
 
     def _check(self, k: Any, v: Any) -> None:
         if _C.is_capturing():
@@ -175,7 +189,7 @@ class KeyValueCache:
             _C.copy_(F.narrow(target, 1, 0, room), held)
         self._held = tuple(made)
 
-    def _append_many(self, new: list[Any]) -> tuple[Any, Any]:
+    def _append_many(self, new: list[Any]) -> tuple[Any, ...]:
         """Several steps into a window: the first of them still sees steps that the last of them replaces."""
         window, steps = self.window or 0, new[0].shape[1]
         self._reserve(new)
@@ -188,4 +202,4 @@ class KeyValueCache:
             _C.copy_(F.narrow(held, 1, begin, first), F.narrow(a, 1, steps - last, first))
             _C.copy_(F.narrow(held, 1, 0, last - first), F.narrow(a, 1, steps - last + first, last - first))
         self.length += steps
-        return seen[0], seen[1]
+        return tuple(seen)

@@ -10,7 +10,7 @@ from mlext import functional as F
 from mlext.functional._geometry import check_rank
 from mlext.functional.random import check_probability
 from mlext.init import zeros_
-from mlext.nn._attending import alibi_slopes, check_ring, checked_window, like
+from mlext.nn._attending import alibi_slopes, check_ring, checked_window, in_full, like
 from mlext.nn._door import positive_int
 from mlext.nn.cache import KeyValueCache
 from mlext.nn.linear import Linear
@@ -184,21 +184,23 @@ class MultiHeadAttention(Module):
         if cache is None or cache.fixed:
             together = alone and cache is None
             parts = self._together(query, 0) if together else self._apart(query, key, value, 0, cache)
-            return self._attend(*parts, need_weights, options)
+            return self._attend(parts[0], parts[1:], need_weights, options)
         check_ring(cache, self, mask, lengths)
         offset = cache.length
         q, k, v = self._together(query, offset) if alone else self._apart(query, key, value, offset, None)
         try:
-            return self._attend(q, *cache.append(k, v), need_weights, options | {"align": "bottom_right"})
+            return self._attend(q, cache.append(k, v), need_weights, options | {"align": "bottom_right"})
         except Exception:
             cache.length = offset  # a refused call changes nothing
             raise
 
-    def _attend(self, q: Any, k: Any, v: Any, need_weights: bool, options: dict[str, Any]) -> Any:
+    def _attend(self, q: Any, kept: tuple[Any, ...], need_weights: bool, options: dict[str, Any]) -> Any:
+        k, v, *scales = kept if len(kept) == 2 or not need_weights else in_full(*kept)
         p, dtype = self.dropout if self.training else 0.0, q.dtype
         q, mask, alibi = (like(a, k) for a in (q, options.pop("mask"), self.slopes))
         options |= {"mask": mask, "alibi": alibi, "soft_cap": self.soft_cap}
         if not need_weights:
+            options |= dict(zip(("k_scale", "v_scale"), scales, strict=False))
             out = F.scaled_dot_product_attention(q, k, v, dropout_p=p, rng=self.rng, **options)
             return self._joined(out, dtype)
         weights = F.attention_weights(q, k, **options)
@@ -210,7 +212,7 @@ class MultiHeadAttention(Module):
         y = F.reshape(out, (*out.shape[:2], self.num_heads * self.head_dim))
         return self.out_proj(y if y.dtype is dtype else F.astype(y, dtype))
 
-    def _together(self, query: Any, offset: int) -> tuple[Any, Any, Any]:
+    def _together(self, query: Any, offset: int) -> tuple[Any, ...]:
         """Queries, keys and values of the same steps: one product, whose parts are views."""
         if self.in_proj_weight is None:
             return self._apart(query, query, query, offset, None)
@@ -223,7 +225,7 @@ class MultiHeadAttention(Module):
         q, k = F.split(turned, sizes[:2], 2)
         return q, k, F.narrow(heads, 2, sizes[0] + sizes[1], sizes[2])
 
-    def _apart(self, query: Any, key: Any, value: Any, offset: int, cache: Any) -> tuple[Any, Any, Any]:
+    def _apart(self, query: Any, key: Any, value: Any, offset: int, cache: Any) -> tuple[Any, ...]:
         """Queries of some steps, keys and values of others, or those that a fixed cache has."""
         key = query if key is None else key
         value = key if value is None else value
@@ -239,14 +241,14 @@ class MultiHeadAttention(Module):
             if cache.keys.shape[:2] != key.shape[:2]:
                 expected = f"keys of shape {key.shape[:2]}, got {cache.keys.shape[:2]}; reset() empties it"
                 raise ValueError(f"MultiHeadAttention: argument 'cache': expected {expected}")
-            return q, cache.keys, cache.values
+            return q, *cache.kept
         if value is key and self.in_proj_weight is not None:
             k, v = F.split(self._part("kv", key), 2, 2)
         else:
             k, v = self._part("k", key), self._part("v", value)
         k = self._turned(k, offset)
         if cache is not None:
-            k, v = cache.append(k, v)
+            return q, *cache.append(k, v)
         return q, k, v
 
     def _part(self, which: str, x: Any) -> Any:
