@@ -188,8 +188,8 @@ MUTATIONS = [
     ("csrc/kernels/attention/problem.h", "bottom_right ? segment.keys - segment.queries : 0", "0", "test_attention.py"),
     (
         "csrc/kernels/attention/gradient.cpp",
-        "part < d_.parts; ++part)\n        kernels_.add",
-        "part < 1; ++part)\n        kernels_.add",
+        "part < d_.parts; ++part)\n          kernels_.add",
+        "part < 1; ++part)\n          kernels_.add",
         "test_attention.py",
     ),
     (

@@ -417,3 +417,17 @@ def test_no_keys() -> None:
     assert not out.numpy().any()
     out.sum().backward()
     assert not q.grad.numpy().any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_gradients_of_slices_are_slices(groups: int, dtype: str) -> None:
+    whole = np.random.default_rng(15).standard_normal((2, 70, 4 + 2 * groups, 16))
+    options: dict[str, Any] = {"is_causal": True, "lengths": [70, 33]}
+    x = ml.tensor(whole, dtype=dtype, requires_grad=True)
+    q, k, v = F.split(x, (4, groups, groups), 2)
+    attend(q, k, v, **options).sum().backward()
+    apart = [ml.tensor(a.copy(), dtype=dtype, requires_grad=True) for a in np.split(whole, (4, 4 + groups), 2)]
+    attend(*apart, **options).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), np.concatenate([a.grad.numpy() for a in apart], 2))
+    assert x.grad.numpy().any()

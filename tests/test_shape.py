@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mlext as ml
 from mlext import _C
+from mlext import functional as F
 
 DTYPES = [np.float32, np.float64, np.float16, np.int8, np.uint8, np.int32, np.int64, np.bool_]
 
@@ -540,3 +542,27 @@ def test_replay_checks_and_reads_indices_again():
     _C.copy_(i, np.array([5, 6, 0]))
     with pytest.raises(IndexError, match="got 6 at position 1"):
         program.replay()
+
+
+def test_slices_are_joined_without_a_copy() -> None:
+    whole = ml.tensor(np.arange(60.0).reshape(3, 5, 4))
+    parts = F.split(whole, (2, 1, 2), 1)
+    joined = _C.join(parts, 1)
+    np.testing.assert_array_equal(joined.numpy(), whole.numpy())
+    parts[0][0, 0, 0] = -1.0
+    assert joined[0, 0, 0].item() == -1.0  # a view
+    for others, axis in (
+        (parts[::-1], 1),  # in another order
+        ([parts[0], parts[0]], 1),
+        ([whole[:, :1], whole[:, 2:]], 1),  # with a gap
+        ([whole[:2], whole[1:]], 0),  # one over the other
+        ([whole[:, :2], whole[:, 2:4]], 0),  # along another axis
+        ([whole[:1], whole[1:].numpy()], 0),
+    ):
+        joined = _C.join(others, axis)
+        expected = np.concatenate([np.asarray(a) for a in others], axis)
+        np.testing.assert_array_equal(np.asarray(joined), expected)
+    with pytest.raises(IndexError, match="axis"):
+        _C.join(parts, 3)
+    with pytest.raises(ValueError, match="arrays"):
+        _C.join([], 0)

@@ -5,6 +5,7 @@
 #include "kernels/attention/door.h"
 #include "kernels/attention/tile.h"
 #include "kernels/gemm/rules.h"
+#include "kernels/shape/shape.h"
 
 namespace mlext {
 
@@ -27,10 +28,10 @@ index parts_of(const Problem& p) {
   return std::clamp<index>(ceil_div(p.keys, kBlockKeys), 1, ceil_div(kTasks, units));
 }
 
-// Of the way back. Gradients of q, k and v are dense, and of the type that is computed in.
+// Of the way back. Gradients of q, k and v have the heads of a step side by side, and the type that is computed in.
 struct Gradients {
   Operand g, q, k, v;
-  void* q_parts;  // those of q by all parts but the first, one behind the other
+  Operand q_parts;  // those of q by all parts but the first, one behind the other
   const void* stats;
   index parts;
 };
@@ -57,9 +58,11 @@ class Backward {
       pass(segment, group, task - group * d_.parts);
     });
     parallel_for(d_.parts > 1 ? steps : 0, kRowsAtOnce, [&](index begin, index end) {
-      const index row = p_.heads * p_.width;
-      for (index part = 1; part < d_.parts; ++part)
-        kernels_.add((end - begin) * row, of_q(part) + begin * row, of_q(0) + begin * row);
+      for (index i = begin; i < end; ++i) {
+        const index n = gemm_detail::divide(i, p_.queries), t = i - n * p_.queries;
+        for (index part = 1; part < d_.parts; ++part)
+          kernels_.add(p_.heads * p_.width, at(of_q(part), n, t, 0), at(d_.q, n, t, 0));
+      }
     });
   }
 
@@ -77,15 +80,23 @@ class Backward {
     });
   }
   index all_rows() const { return p_.batches * p_.heads * p_.queries; }
-  T* of_q(index part) const {
-    return part == 0 ? static_cast<T*>(d_.q.data) : static_cast<T*>(d_.q_parts) + (part - 1) * all_rows() * p_.width;
+  static T* at(const Operand& operand, index n, index t, index head) {
+    return static_cast<T*>(operand.data) + operand.at(n, t, head);
+  }
+  // Where a part leaves those of q.
+  Operand of_q(index part) const {
+    if (part == 0) return d_.q;
+    Operand q = d_.q_parts;
+    q.data = static_cast<T*>(q.data) + (part - 1) * all_rows() * p_.width;
+    return q;
   }
   // What belongs to no sequence.
   void clear() const {
-    for (index part = 0; part < d_.parts; ++part) std::fill_n(of_q(part), all_rows() * p_.width, T(0));
-    const index steps = p_.batches * p_.keys * p_.groups;
-    std::fill_n(static_cast<T*>(d_.k.data), steps * p_.width, T(0));
-    std::fill_n(static_cast<T*>(d_.v.data), steps * p_.v_width, T(0));
+    const auto wipe = [&](const Operand& a, index steps, index width) {
+      for (index i = 0; i < p_.batches * steps; ++i) std::fill_n(at(a, i / steps, i % steps, 0), width, T(0));
+    };
+    for (index part = 0; part < d_.parts; ++part) wipe(of_q(part), p_.queries, p_.heads * p_.width);
+    wipe(d_.k, p_.keys, p_.groups * p_.width), wipe(d_.v, p_.keys, p_.groups * p_.v_width);
   }
   // The sum of the gradients of a row's probabilities, each times its probability, which is that of o times its gradient.
   void add_along(index n, index t, T* to) const {
@@ -123,7 +134,7 @@ class Backward {
     for (index r = some.first; r < some.last; ++r) std::fill_n(to_q(segment, rows.place(r), part), p_.width, T(0));
   }
   T* to_q(const Segment& segment, Rows::Place at, index part) const {
-    return of_q(part) + d_.q.at(segment.batch, segment.q_first + at.query, at.head);
+    return Backward::at(of_q(part), segment.batch, segment.q_first + at.query, at.head);
   }
 
   void pass_block(const Segment& segment, index group, index part, const Rows& rows, Span block,
@@ -162,14 +173,9 @@ class Backward {
       add_transposed(scores, w.scores, w.row, w.g, w.g_row, w.of_v);
       add_transposed(scores, w.slopes, w.row, w.q, w.q_row, w.of_k);
       scores.each_slice(gemm_.max_rows[k_along.panels.size(0) - 1], [&](Span slice, Span columns) {
-        Product<T>{w.slopes + slice.first * w.row + columns.first,
-                   w.row,
-                   slice.size(),
-                   to_q(segment, rows.place(some.first + slice.first), part),
-                   d_.q.step,
-                   adds,
-                   true}
-            .run(k_along, {columns, {0, p_.width}});
+        const T* slopes = w.slopes + slice.first * w.row + columns.first;
+        T* to = to_q(segment, rows.place(some.first + slice.first), part);
+        Product<T>{slopes, w.row, slice.size(), to, of_q(part).step, adds, true}.run(k_along, {columns, {0, p_.width}});
       });
     }
   }
@@ -189,15 +195,10 @@ class Backward {
     });
     scores.alter();
     const index number = rows.number(rows.place(some.first));
-    ScoreGradientArgs<T> args{scores.tile,
-                              w.slopes,
-                              static_cast<T>(p_.factor()),
-                              static_cast<T>(p_.scale),
-                              static_cast<const T*>(d_.stats) + 2 * number,
-                              along_ + number,
-                              w.steepness,
-                              nullptr,
-                              static_cast<T>(p_.keep_scale())};
+    const T factor = static_cast<T>(p_.factor()), scale = static_cast<T>(p_.scale),
+            keep_scale = static_cast<T>(p_.keep_scale()), *stats = static_cast<const T*>(d_.stats) + 2 * number;
+    ScoreGradientArgs<T> args{scores.tile,     w.slopes,    factor,  scale,     stats,
+                              along_ + number, w.steepness, nullptr, keep_scale};
     if (dropping_ != nullptr) args.kept = dropping_->kept(rows, some.first, scores.tile, block.first);
     kernels_.gradient(args);
   }
@@ -228,8 +229,8 @@ class Backward {
   void leave(const Segment& segment, index group, Span block, const Workspace& w) const {
     for (index j = 0; j < block.size(); ++j) {
       const index step = segment.k_first + block.first + j;
-      std::copy_n(w.of_k + j * w.q_row, p_.width, static_cast<T*>(d_.k.data) + d_.k.at(segment.batch, step, group));
-      std::copy_n(w.of_v + j * w.g_row, p_.v_width, static_cast<T*>(d_.v.data) + d_.v.at(segment.batch, step, group));
+      std::copy_n(w.of_k + j * w.q_row, p_.width, at(d_.k, segment.batch, step, group));
+      std::copy_n(w.of_v + j * w.g_row, p_.v_width, at(d_.v, segment.batch, step, group));
     }
   }
 
@@ -270,28 +271,29 @@ AttentionGradients attention_gradient(const AttentionInputs& in, const Array& g,
   if (options.dropout > 0) check("drawn", left.drawn, DType::int64, {3});
   Problem p = checked.problem();
   const Array of_out = with_features(g), out = with_features(left.out), stats = dense(left.stats);
-  const auto fresh = [&](const Array& a) { return Array::empty(a.shape, computed, a.device); };
-  AttentionGradients made{fresh(checked.q()), fresh(checked.k()), fresh(checked.v())};
+  const Array* operands[] = {&checked.q(), &checked.k(), &checked.v()};
+  Array made[3];
+  rooms_like(operands, 3, 2, computed, made);
+  auto& [q, k, v] = made;
   p.out = operand_of(out);
   const index parts = parts_of(p);
   Array more;
-  if (parts > 1) more = Array::empty({parts - 1, made.q.size()}, computed, in.q->device);
-  const Gradients d{
-      operand_of(of_out), operand_of(made.q), operand_of(made.k), operand_of(made.v), more.data, stats.data, parts};
+  if (parts > 1) more = Array::empty({(parts - 1) * p.batches, p.queries, p.heads, p.width}, computed, q.device);
+  const Gradients d{operand_of(of_out), operand_of(q), operand_of(k), operand_of(v),
+                    operand_of(more),   stats.data,    parts};
   const std::int64_t* drawn = options.dropout > 0 ? left.drawn.ptr<std::int64_t>() : nullptr;
-  const bool empty = made.q.size() == 0 || made.v.size() + made.k.size() == 0 || left.out.size() == 0;
-  if (empty) {
-    for (Array* a : {&made.q, &made.k, &made.v}) fill_into(0, *a);
+  if (q.size() == 0 || v.size() + k.size() == 0 || left.out.size() == 0) {
+    for (const Array& a : made) fill_into(0, a);
   } else {
-    launch(op, checked.work(2.5), checked.inputs({&of_out, &out, &stats, given(left.drawn)}),
-           {&made.q, &made.k, &made.v, given(more)}, [=] {
+    launch(op, checked.work(2.5), checked.inputs({&of_out, &out, &stats, given(left.drawn)}), {&q, &k, &v, given(more)},
+           [=] {
              if (drawn == nullptr) return run(p, d, nullptr);
              const Dropping dropping{random_kernels(p.device), p, stream_at(drawn, 3)};
              run(p, d, &dropping);
            });
   }
-  for (Array* a : {&made.q, &made.k, &made.v}) *a = dense(*a, dtype);
-  return made;
+  for (Array& a : made) a = dtype == computed ? a : cast(a, dtype);
+  return {q, k, v};
 }
 
 }  // namespace mlext

@@ -42,6 +42,9 @@ std::vector<Array> split_door(Kept x, Indices sizes, index axis) {
 Array concat_door(const Arrays& arrays, index axis) {
   return concat(arrays.data(), static_cast<index>(arrays.size()), axis);
 }
+Array join_door(const Arrays& arrays, index axis) {
+  return join(arrays.data(), static_cast<index>(arrays.size()), axis);
+}
 Array pad_door(const Array& x, Dims before, Dims after, double value, std::string_view mode) {
   if (mode == "constant") return pad(x, before, after, value, PadMode::constant);
   if (mode == "edge") return pad(x, before, after, 0, PadMode::edge);
@@ -88,6 +91,8 @@ void bind_shape(py::module_& m) {
   door<&squeeze_door>(m, "squeeze", {"x", "axes"}, "View without these axes of size 1; None: without any.");
   door<&flip_door>(m, "flip", {"x", "axes"}, "View with these axes reversed.");
   door<&split_door>(m, "split", {"x", "sizes", "axis"}, "Views of consecutive parts; sizes is an integer array.");
+  door<&join_door>(m, "join", {"arrays", "axis"},
+                   "Slices of an array as a view of it, or arrays joined along an axis.");
   door<&concat_door>(m, "concat", {"arrays", "axis"}, "Arrays joined along an axis.");
   door<&pad_door>(m, "pad", {"x", "before", "after", "value", "mode"}, "x with a border; constant, edge or reflect.");
   door<&repeat>(m, "repeat", {"x", "repeats", "axis"}, "Every element along the axis repeated.");

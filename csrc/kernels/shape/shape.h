@@ -40,6 +40,10 @@ Array part(const Array& x, int axis, index start, index size);
 
 // ---- kernels that move elements (shape.cpp) -------------------------------------------------------------------------
 Array concat(const Array* const* arrays, index count, index axis);
+// Of slices that lie one behind the other along an axis of one array: a view of them all (neighbours.cpp). Of others: concat.
+Array join(const Array* const* arrays, index count, index axis);
+// Fresh arrays with their shapes, which are such slices if they are.
+void rooms_like(const Array* const* arrays, index count, int axis, DType dtype, Array* made);
 enum class PadMode { constant, edge, reflect };
 Array pad(const Array& x, const Dims& before, const Dims& after, double value, PadMode mode);  // pad.cpp
 Array repeat(const Array& x, index repeats, index axis);

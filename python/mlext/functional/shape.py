@@ -143,7 +143,7 @@ def split(x: ArrayLike, sections: int | Sequence[int], axis: int = 0) -> list[An
 
     def backward(found: list[Any]) -> Any:
         lost = [_C.full(part.shape, 0.0, x.dtype) if g is None else g for part, g in zip(parts, found, strict=True)]
-        return _C.concat(lost, axis)
+        return _C.join(lost, axis)
 
     return record_parts(parts, "split", x, backward)
 
