@@ -60,6 +60,7 @@ def test_every_layer_describes_itself(name, tmp_path):
         "DepthwiseConv2d": (3, 2, 2),
         "SeparableConv2d": (3, 4, 2),
         "Upsample": ((4, 4),),
+        "Permute": ((0, 2, 1),),
         "BatchNorm": (3,),
         "GroupNorm": (2, 6),
         "InstanceNorm": (3,),

@@ -226,7 +226,7 @@ MAY_IMPORT = {
     "io": f"{CORE} nn models io",
     "plot": "io plot training",
     "convolution_plan": f"{CORE} functional",
-    "fusion": f"{CORE} nn",
+    "fusion": f"{CORE} functional nn",
     "models": f"{CORE} functional init io nn models",  # io: what reads files, which knows no models
     "quantization": f"{CORE} nn",
     "training": f"{CORE} data functional io losses metrics nn optim plot training",

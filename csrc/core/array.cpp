@@ -93,6 +93,15 @@ Array Array::broadcast_to(const Dims& target) const {
   return out;
 }
 
+Array Array::permuted(const Dims& order) const {
+  Dims new_shape, new_strides;
+  for (const index axis : order) {
+    new_shape.push(shape[static_cast<int>(axis)]);
+    new_strides.push(strides[static_cast<int>(axis)]);
+  }
+  return view(new_shape, new_strides);
+}
+
 std::ostream& operator<<(std::ostream& out, const Dims& dims) {
   out << '(';
   for (int i = 0; i < dims.rank; ++i) out << (i ? ", " : "") << dims[i];

@@ -78,6 +78,8 @@ class Array {
   Array view(const Dims& new_shape, const Dims& new_strides) const;
   // Strides set to 0 along broadcast axes; the shape must be compatible.
   Array broadcast_to(const Dims& target) const;
+  // Axis i of the result is axis order[i] of this one; every axis once.
+  Array permuted(const Dims& order) const;
 
   void written() const {
     if (buffer) buffer->version.fetch_add(1, std::memory_order_relaxed);

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlext import nn
+from mlext.functional._layout import LAST
 from mlext.tensor import Parameter, tensor
 
 __all__ = ["fuse"]
@@ -77,6 +78,8 @@ def _fuse_in(model: nn.Sequential, uses: collections.Counter[int]) -> None:
 def _fits(layer: Any, norm: nn.BatchNorm) -> bool:
     """Nothing between the two, and nothing that sees them apart."""
     if layer.activation is not None or norm.running_mean is None or layer._hooks or norm._hooks:
+        return False
+    if getattr(layer, "data_format", LAST) != norm.data_format:
         return False
     return bool(layer.weight.shape[0] == norm.num_features)
 

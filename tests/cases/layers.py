@@ -76,6 +76,7 @@ LAYERS = [
     ("PReLU", lambda dtype: nn.PReLU(dtype=dtype), [(4, 5)]),
     ("PReLU, per channel", lambda dtype: nn.PReLU(5, 0.1, dtype=dtype), [(4, 5)]),
     ("Flatten", lambda dtype: nn.Flatten(), [(2, 3, 4)]),
+    ("Permute", lambda dtype: nn.Permute((0, 2, 1)), [(2, 3, 4)]),
     ("Identity", lambda dtype: nn.Identity(), [(2, 3)]),
     ("Lambda", lambda dtype: nn.Lambda(lambda x: x * x), [(2, 3)]),
     (

@@ -8,6 +8,7 @@
 #include "core/launch.h"
 #include "core/loop.h"
 #include "core/parallel.h"
+#include "kernels/elementwise/order.h"
 #include "kernels/elementwise/transpose.h"
 
 namespace mlext {
@@ -360,10 +361,25 @@ Array elementwise(MapOp op, const MapOperand* operands, int count, double p0, do
     if (operands[i].array == nullptr) continue;
     shape = i == 0 ? operands[i].array->shape : broadcast_shapes(op_name(op), shape, operands[i].array->shape);
   }
-  const bool is_test = kOps[static_cast<int>(op)].is_test;
-  Array out = Array::empty(shape, is_test ? DType::bool_ : dtype);
-  elementwise_into(op, operands, count, out, p0, p1);
-  return out;
+  const DType out_dtype = kOps[static_cast<int>(op)].is_test ? DType::bool_ : dtype;
+  const MemoryOrder order(operands, count, shape);
+  if (order.row_major()) {
+    Array out = Array::empty(shape, out_dtype);
+    elementwise_into(op, operands, count, out, p0, p1);
+    return out;
+  }
+  // With the axes of all as they lie in memory it is the same work, in one run; the result is a view of that.
+  Array views[kMapInputs];
+  MapOperand turned[kMapInputs];
+  for (int i = 0; i < count; ++i) {
+    turned[i] = operands[i];
+    if (operands[i].array == nullptr) continue;
+    views[i] = operands[i].array->broadcast_to(shape).permuted(order.axes);
+    turned[i].array = &views[i];
+  }
+  const Array out = Array::empty(order.sizes, out_dtype);
+  elementwise_into(op, turned, count, out, p0, p1);
+  return out.permuted(order.back);
 }
 
 void cast_into(const Array& a, const Array& out) {

@@ -122,7 +122,8 @@ struct MapOperand {
   double value;
 };
 
-// Broadcasts, allocates, launches. bool output for comparisons and logicals. `p` are the op's parameters.
+// Broadcasts, allocates, launches. bool output for comparisons and logicals. `p` are the op's parameters. The result is
+// row-major, unless the first operand of its shape is a permuted view of a row-major array: then it is such a view too.
 Array elementwise(MapOp op, const MapOperand* operands, int count, double p0 = 0, double p1 = 0);
 // The same into `out` (its shape is the broadcast target); bumps its version.
 void elementwise_into(MapOp op, const MapOperand* operands, int count, const Array& out, double p0 = 0, double p1 = 0);

@@ -100,13 +100,9 @@ Array reshape(const Array& x, Dims wanted) {
 Array permute(const Array& x, const Dims& axes) {
   require_one_per_axis("permute", "axes", axes, x);
   AxisSet("permute", axes, x.rank());
-  Dims shape, strides;
-  for (index axis : axes) {
-    const int i = check_axis("permute", axis, x.rank());
-    shape.push(x.shape[i]);
-    strides.push(x.strides[i]);
-  }
-  return x.view(shape, strides);
+  Dims order;
+  for (index axis : axes) order.push(check_axis("permute", axis, x.rank()));
+  return x.permuted(order);
 }
 
 Array move_axis(const Array& x, int from, int to) {

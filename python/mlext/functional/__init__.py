@@ -27,6 +27,12 @@ from mlext.functional.activation import (
     swiglu,
     tanh,
 )
+from mlext.functional.adaptive_pooling import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    global_avg_pool2d,
+    global_max_pool2d,
+)
 from mlext.functional.arithmetic import (
     abs,
     add,
@@ -78,16 +84,7 @@ from mlext.functional.interpolation import interpolate
 from mlext.functional.linear import bilinear, embedding, linear, matmul
 from mlext.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from mlext.functional.normalization_of_sums import add_layer_norm, add_rms_norm
-from mlext.functional.pooling import (
-    adaptive_avg_pool2d,
-    adaptive_max_pool2d,
-    avg_pool1d,
-    avg_pool2d,
-    global_avg_pool2d,
-    global_max_pool2d,
-    max_pool1d,
-    max_pool2d,
-)
+from mlext.functional.pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from mlext.functional.quantized import matmul_integer, quantized_linear, weight_only_linear
 from mlext.functional.random import dropout, dropout2d
 from mlext.functional.recurrent import gru, lstm, rnn

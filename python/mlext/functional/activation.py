@@ -6,6 +6,7 @@ from typing import Any
 
 from mlext import _C
 from mlext.functional._common import ArrayLike, jointly, keep, operation, record, unbroadcast
+from mlext.functional._layout import LAST, SAMPLES, in_format
 
 
 def _from_input(op: str, x: Any, out: Any, backward: Any, *parameters: float) -> Any:
@@ -45,11 +46,14 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Any:
     return _from_input("leaky_relu", x, out, _C.leaky_relu_backward, negative_slope)
 
 
-def prelu(x: ArrayLike, weight: ArrayLike) -> Any:
+def prelu(x: ArrayLike, weight: ArrayLike, *, data_format: str = LAST) -> Any:
     """Leaky ReLU with a learnt slope: ``max(x, 0) + weight * min(x, 0)`` (He et al. 2015, equation 1).
 
-    ``weight`` has one element or broadcasts to ``x`` (one per channel: the last axis).
+    ``weight`` has one element or broadcasts to ``x`` (one per channel: the last axis, or with channels first the second
+    one).
     """
+    if data_format != LAST:
+        return in_format(prelu, data_format, SAMPLES, x, weight)
     out = _C.where(_C.gt(x, 0.0), x, _C.mul(x, weight))
     if not _C.tracks(x, weight):
         return out

@@ -1,4 +1,4 @@
-"""Convolution of sequences and images, channels last."""
+"""Convolution of sequences and images, channels last or first."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from mlext import _C
 from mlext.functional._common import ArrayLike, keep, record
 from mlext.functional._fused import Fused, check_activation
 from mlext.functional._geometry import Geometry, Padding, Sizes, as_int, as_pair, check_rank, geometry_of
+from mlext.functional._layout import IMAGES, LAST, SEQUENCES, in_format
+from mlext.functional.shape import expand_dims, squeeze
 
 
 def conv2d(
@@ -22,6 +24,7 @@ def conv2d(
     activation: str | None = None,
     *,
     residual: ArrayLike | None = None,
+    data_format: str = LAST,
 ) -> Any:
     """Convolution of images, as networks mean it: cross-correlation.
 
@@ -47,6 +50,9 @@ def conv2d(
         Applied in the store phase.
     residual : Tensor or ndarray, shape (N, P, Q, O), optional
         Added to the result, in the store phase too, before the activation.
+    data_format : {"channels_last", "channels_first"}
+        Whether x, residual and the result are (N, H, W, C) or (N, C, H, W).
+        The weight has channels last either way.
 
     Returns
     -------
@@ -75,6 +81,9 @@ def conv2d(
     ----------
     Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
     """
+    if data_format != LAST:
+        rest = stride, padding, dilation, groups, activation
+        return in_format(conv2d, data_format, IMAGES, x, weight, bias, *rest, residual=residual)
     check_activation("conv2d", activation)
     check_rank("conv2d", "x", x, "(N, H, W, C)")
     check_rank("conv2d", "weight", weight, "(O, R, S, C / groups)")
@@ -93,6 +102,7 @@ def conv1d(
     activation: str | None = None,
     *,
     residual: ArrayLike | None = None,
+    data_format: str = LAST,
 ) -> Any:
     """Convolution of sequences: :func:`conv2d` of images of one row.
 
@@ -110,6 +120,9 @@ def conv1d(
         Zeros at both ends, or before and after.
     residual : Tensor or ndarray, shape (N, Q, O), optional
         Added to the result before the activation.
+    data_format : {"channels_last", "channels_first"}
+        Whether x, residual and the result are (N, T, C) or (N, C, T).
+        The weight has channels last either way.
 
     Returns
     -------
@@ -127,8 +140,9 @@ def conv1d(
     Tensor([[[6.],
              [6.]]])
     """
-    from mlext.functional.shape import expand_dims, squeeze
-
+    if data_format != LAST:
+        rest = stride, padding, dilation, groups, activation
+        return in_format(conv1d, data_format, SEQUENCES, x, weight, bias, *rest, residual=residual)
     check_activation("conv1d", activation)
     check_rank("conv1d", "x", x, "(N, T, C)")
     check_rank("conv1d", "weight", weight, "(O, S, C / groups)")
@@ -153,6 +167,8 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Sizes = 1,
     activation: str | None = None,
+    *,
+    data_format: str = LAST,
 ) -> Any:
     """Transposed convolution: the gradient of :func:`conv2d` for its input, as a layer.
 
@@ -172,6 +188,9 @@ def conv_transpose2d(
         Rows and columns more, less than the stride.
     activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied in the store phase.
+    data_format : {"channels_last", "channels_first"}
+        Whether x and the result are (N, H, W, C) or (N, C, H, W).
+        The weight has channels last either way.
 
     Returns
     -------
@@ -193,6 +212,9 @@ def conv_transpose2d(
     ----------
     Zeiler et al. 2010, "Deconvolutional networks".
     """
+    if data_format != LAST:
+        rest = stride, padding, output_padding, groups, dilation, activation
+        return in_format(conv_transpose2d, data_format, IMAGES, x, weight, bias, *rest)
     name = "conv_transpose2d"
     check_activation(name, activation)
     check_rank(name, "x", x, "(N, H, W, C)")

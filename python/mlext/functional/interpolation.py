@@ -1,4 +1,4 @@
-"""Images of another size, channels last."""
+"""Images of another size, channels last or first."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from mlext import _C
 from mlext.functional._common import ArrayLike
 from mlext.functional._geometry import Sizes, as_pair, check_rank
+from mlext.functional._layout import IMAGES, LAST, in_format
 from mlext.functional.linear import matmul
 from mlext.functional.shape import gather, reshape
 from mlext.tensor import Tensor
@@ -21,6 +22,8 @@ def interpolate(
     scale_factor: float | tuple[float, float] | None = None,
     mode: str = "nearest",
     align_corners: bool = False,
+    *,
+    data_format: str = LAST,
 ) -> Any:
     """Resize images: each pixel of the result is one of x, or a mean of four neighbours.
 
@@ -40,6 +43,8 @@ def interpolate(
         What a pixel is made of.
     align_corners : bool
         Whether the outermost pixels, and not their outer edges, lie on each other; for "bilinear" alone.
+    data_format : {"channels_last", "channels_first"}
+        Whether x and the result are (N, H, W, C) or (N, C, H, W).
 
     Returns
     -------
@@ -62,6 +67,8 @@ def interpolate(
     >>> ml.functional.interpolate(x, (1, 4), mode="bilinear")[0, 0, :, 0]
     array([1. , 1.5, 2.5, 3. ])
     """
+    if data_format != LAST:
+        return in_format(interpolate, data_format, IMAGES, x, size, scale_factor, mode, align_corners)
     check_rank("interpolate", "x", x, "(N, H, W, C)")
     n, h, w, c = x.shape
     p, q = _result_size(x, size, scale_factor)

@@ -1,4 +1,4 @@
-"""Normalisation of images and sequences, channels last."""
+"""Normalisation of images and sequences, channels last or first."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from mlext import _C
 from mlext.functional._common import ArrayLike, require_array
 from mlext.functional._geometry import as_int
+from mlext.functional._layout import LAST, SAMPLES, in_format
 from mlext.functional._normalization import (
     checked_eps,
     machine_epsilon,
@@ -30,6 +31,7 @@ def batch_norm(
     eps: float = 1e-5,
     *,
     activation: str | None = None,
+    data_format: str = LAST,
 ) -> Any:
     """Normalise each channel over all samples and pixels, ``y = (x - mean_c) / sqrt(var_c + eps) w_c + b_c``.
 
@@ -50,6 +52,8 @@ def batch_norm(
         Added to the variance.
     activation : {None, "relu"}
         Applied in the same kernel.
+    data_format : {"channels_last", "channels_first"}
+        Whether x and the result are (N, ..., C) or (N, C, ...).
 
     Returns
     -------
@@ -76,6 +80,9 @@ def batch_norm(
     Ioffe and Szegedy 2015, "Batch normalization", algorithm 1; variances as Chan, Golub and LeVeque 1983, "Algorithms
     for computing the sample variance", equation 1.5.
     """
+    if data_format != LAST:
+        given = running_mean, running_var, weight, bias, training, momentum, eps
+        return in_format(batch_norm, data_format, SAMPLES, x, *given, activation=activation)
     require_array("batch_norm", "x", x, 2)
     own = uses_own("batch_norm", running_mean, running_var, training, momentum)
     options = (x.shape[-1], False, checked_eps("batch_norm", eps), wants_relu("batch_norm", activation))
@@ -100,6 +107,7 @@ def group_norm(
     eps: float = 1e-5,
     *,
     activation: str | None = None,
+    data_format: str = LAST,
 ) -> Any:
     """Normalise groups of adjacent channels of each sample, ``y = (x - mean_ng) / sqrt(var_ng + eps) w_c + b_c``.
 
@@ -115,6 +123,8 @@ def group_norm(
         Added to the variance.
     activation : {None, "relu"}
         Applied in the same kernel.
+    data_format : {"channels_last", "channels_first"}
+        Whether x and the result are (N, ..., C) or (N, C, ...).
 
     Returns
     -------
@@ -138,6 +148,9 @@ def group_norm(
     ----------
     Wu and He 2018, "Group normalization", equations 1 to 6.
     """
+    if data_format != LAST:
+        given = num_groups, weight, bias, eps
+        return in_format(group_norm, data_format, SAMPLES, x, *given, activation=activation)
     groups = as_int("group_norm", "num_groups", num_groups)
     options = (groups, True, checked_eps("group_norm", eps), wants_relu("group_norm", activation))
     return with_own("group_norm", x, weight, bias, options)[0]
@@ -150,6 +163,7 @@ def instance_norm(
     eps: float = 1e-5,
     *,
     activation: str | None = None,
+    data_format: str = LAST,
 ) -> Any:
     """Normalise each channel of each sample: :func:`group_norm` with one channel per group.
 
@@ -157,7 +171,7 @@ def instance_norm(
     ----------
     x : Tensor or ndarray, shape (N, ..., C)
         Samples.
-    weight, bias, eps, activation
+    weight, bias, eps, activation, data_format
         As in :func:`group_norm`.
 
     Returns
@@ -180,6 +194,8 @@ def instance_norm(
     ----------
     Ulyanov, Vedaldi and Lempitsky 2016, "Instance normalization", equation 2.
     """
+    if data_format != LAST:
+        return in_format(instance_norm, data_format, SAMPLES, x, weight, bias, eps, activation=activation)
     require_array("instance_norm", "x", x, 2)
     options = (x.shape[-1], True, checked_eps("instance_norm", eps), wants_relu("instance_norm", activation))
     return with_own("instance_norm", x, weight, bias, options)[0]

@@ -6,6 +6,7 @@ from typing import Any
 
 from mlext import _C
 from mlext.functional._common import ArrayLike, Tensor, record, require_array
+from mlext.functional._layout import LAST, SAMPLES, in_format
 from mlext.functional.arithmetic import mul
 from mlext.random import Generator, resolve
 from mlext.tensor import ones
@@ -45,7 +46,14 @@ def dropout(x: ArrayLike, p: float = 0.5, training: bool = True, *, rng: Generat
     return record(out, "dropout", (x,), (lambda g: _C.dropout_backward(g, mask, p),))
 
 
-def dropout2d(x: ArrayLike, p: float = 0.5, training: bool = True, *, rng: Generator | int | None = None) -> Any:
+def dropout2d(
+    x: ArrayLike,
+    p: float = 0.5,
+    training: bool = True,
+    *,
+    rng: Generator | int | None = None,
+    data_format: str = LAST,
+) -> Any:
     """Set whole channels of a sample to 0 with probability ``p`` and scale the others by ``1 / (1 - p)``.
 
     Parameters
@@ -54,6 +62,8 @@ def dropout2d(x: ArrayLike, p: float = 0.5, training: bool = True, *, rng: Gener
         Samples.
     p, training, rng
         As in :func:`dropout`.
+    data_format : {"channels_last", "channels_first"}
+        Whether x and the result are (N, ..., C) or (N, C, ...).
 
     Raises
     ------
@@ -64,6 +74,8 @@ def dropout2d(x: ArrayLike, p: float = 0.5, training: bool = True, *, rng: Gener
     ----------
     Tompson et al. 2015, "Efficient object localization using convolutional networks", section 3.2.
     """
+    if data_format != LAST:
+        return in_format(dropout2d, data_format, SAMPLES, x, p, training, rng=rng)
     require_array("dropout2d", "x", x, 3)
     check_probability("dropout2d", p)
     if not training or p == 0:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from mlext import nn
+from mlext.functional._layout import LAST
+from mlext.models._formats import in_format
 from mlext.random import Generator, Rng, resolve
 
 
-def lenet5(num_classes: int = 10, in_channels: int = 1, *, rng: Rng = None) -> nn.Sequential:
+def lenet5(num_classes: int = 10, in_channels: int = 1, *, data_format: str = LAST, rng: Rng = None) -> nn.Sequential:
     """LeNet-5 for images of 28 by 28 pixels: two convolutions, three dense layers, tanh and mean pooling.
 
     Parameters
@@ -15,6 +17,8 @@ def lenet5(num_classes: int = 10, in_channels: int = 1, *, rng: Rng = None) -> n
         Outputs.
     in_channels : int
         Channels of an image.
+    data_format : {"channels_last", "channels_first"}
+        Whether images are (N, H, W, C) or (N, C, H, W); the parameters are the same.
     rng : Generator or int, optional
         Source of the initial values.
 
@@ -34,7 +38,7 @@ def lenet5(num_classes: int = 10, in_channels: int = 1, *, rng: Rng = None) -> n
     LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.B.
     """
     rng = resolve(rng)
-    return nn.Sequential(
+    model = nn.Sequential(
         nn.Conv2d(in_channels, 6, 5, padding=2, rng=rng),
         nn.Tanh(),
         nn.AvgPool2d(2),
@@ -48,13 +52,21 @@ def lenet5(num_classes: int = 10, in_channels: int = 1, *, rng: Rng = None) -> n
         nn.Tanh(),
         nn.Linear(84, num_classes, rng=rng),
     )
+    return in_format("lenet5", model, data_format)
 
 
 # Outputs of the convolutions; 0 is max pooling.
 _VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 
 
-def vgg16(num_classes: int = 1000, in_channels: int = 3, *, dropout: float = 0.5, rng: Rng = None) -> nn.Sequential:
+def vgg16(
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    *,
+    dropout: float = 0.5,
+    data_format: str = LAST,
+    rng: Rng = None,
+) -> nn.Sequential:
     """VGG-16: thirteen convolutions of 3 by 3, five times max pooling, three dense layers.
 
     Parameters
@@ -65,6 +77,8 @@ def vgg16(num_classes: int = 1000, in_channels: int = 3, *, dropout: float = 0.5
         Channels of an image.
     dropout : float
         Probability that a dense feature is dropped while training.
+    data_format : {"channels_last", "channels_first"}
+        Whether images are (N, H, W, C) or (N, C, H, W); the parameters are the same.
     rng : Generator or int, optional
         Source of the initial values.
 
@@ -102,7 +116,8 @@ def vgg16(num_classes: int = 1000, in_channels: int = 3, *, dropout: float = 0.5
         nn.Linear(4096, num_classes, rng=rng),
     )
     parts = {"features": nn.Sequential(*features), "avgpool": nn.AdaptiveAvgPool2d(7)}
-    return nn.Sequential({**parts, "flatten": nn.Flatten(), "classifier": classifier})
+    model = nn.Sequential({**parts, "flatten": nn.Flatten(), "classifier": classifier})
+    return in_format("vgg16", model, data_format)
 
 
 # Factor of the hidden channels, outputs, blocks, stride of the first one.
@@ -118,13 +133,18 @@ _MOBILENET_V2 = (
 
 
 def mobilenet_v2(
-    num_classes: int = 1000, in_channels: int = 3, *, dropout: float = 0.2, rng: Rng = None
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    *,
+    dropout: float = 0.2,
+    data_format: str = LAST,
+    rng: Rng = None,
 ) -> nn.Sequential:
     """MobileNetV2: residual blocks that widen, convolve each channel by itself, and narrow again.
 
     Parameters
     ----------
-    num_classes, in_channels, rng
+    num_classes, in_channels, data_format, rng
         As in :func:`vgg16`.
     dropout : float
         Probability that a feature is dropped before the dense layer while training.
@@ -154,7 +174,10 @@ def mobilenet_v2(
             channels = outputs
     features.append(_normed(channels, 1280, 1, 1, 1, rng))
     classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(1280, num_classes, rng=rng))
-    return nn.Sequential({"features": nn.Sequential(*features), "pool": nn.GlobalAvgPool2d(), "classifier": classifier})
+    model = nn.Sequential(
+        {"features": nn.Sequential(*features), "pool": nn.GlobalAvgPool2d(), "classifier": classifier}
+    )
+    return in_format("mobilenet_v2", model, data_format)
 
 
 def _normed(channels: int, outputs: int, size: int, stride: int, groups: int, rng: Generator) -> nn.Sequential:

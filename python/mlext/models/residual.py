@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from mlext import nn
+from mlext.functional._layout import LAST
+from mlext.models._formats import in_format
 from mlext.random import Generator, Rng, resolve
 
 
-def resnet18(num_classes: int = 1000, in_channels: int = 3, *, rng: Rng = None) -> nn.Sequential:
+def resnet18(
+    num_classes: int = 1000, in_channels: int = 3, *, data_format: str = LAST, rng: Rng = None
+) -> nn.Sequential:
     """ResNet-18: eight blocks of two convolutions of 3 by 3 and a way around them.
 
     Parameters
@@ -15,6 +19,8 @@ def resnet18(num_classes: int = 1000, in_channels: int = 3, *, rng: Rng = None) 
         Outputs.
     in_channels : int
         Channels of an image.
+    data_format : {"channels_last", "channels_first"}
+        Whether images are (N, H, W, C) or (N, C, H, W); the parameters are the same.
     rng : Generator or int, optional
         Source of the initial values.
 
@@ -33,17 +39,20 @@ def resnet18(num_classes: int = 1000, in_channels: int = 3, *, rng: Rng = None) 
     ----------
     He et al. 2016, "Deep residual learning for image recognition", table 1.
     """
-    return _resnet((2, 2, 2, 2), False, num_classes, in_channels, resolve(rng))
+    model = _resnet((2, 2, 2, 2), False, num_classes, in_channels, resolve(rng))
+    return in_format("resnet18", model, data_format)
 
 
-def resnet50(num_classes: int = 1000, in_channels: int = 3, *, rng: Rng = None) -> nn.Sequential:
+def resnet50(
+    num_classes: int = 1000, in_channels: int = 3, *, data_format: str = LAST, rng: Rng = None
+) -> nn.Sequential:
     """ResNet-50: sixteen blocks that narrow, convolve 3 by 3 and widen again, and a way around them.
 
     Strides are those of the convolutions of 3 by 3, as in most published weights.
 
     Parameters
     ----------
-    num_classes, in_channels, rng
+    num_classes, in_channels, data_format, rng
         As in :func:`resnet18`.
 
     Shapes
@@ -61,7 +70,8 @@ def resnet50(num_classes: int = 1000, in_channels: int = 3, *, rng: Rng = None) 
     ----------
     He et al. 2016, "Deep residual learning for image recognition", table 1.
     """
-    return _resnet((3, 4, 6, 3), True, num_classes, in_channels, resolve(rng))
+    model = _resnet((3, 4, 6, 3), True, num_classes, in_channels, resolve(rng))
+    return in_format("resnet50", model, data_format)
 
 
 def _resnet(blocks: tuple[int, ...], narrow: bool, num_classes: int, in_channels: int, rng: Generator) -> nn.Sequential:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlext import nn
+from mlext.functional._layout import LAST
+from mlext.models._formats import in_format
 from mlext.random import Generator, Rng, resolve
 
 
 def unet(
-    num_classes: int = 2, in_channels: int = 1, *, widths: Sequence[int] = (16, 32, 64, 128), rng: Rng = None
+    num_classes: int = 2,
+    in_channels: int = 1,
+    *,
+    widths: Sequence[int] = (16, 32, 64, 128),
+    data_format: str = LAST,
+    rng: Rng = None,
 ) -> nn.Sequential:
     """A small U-Net: down to a coarse image and up again, with what was there before joined at every size.
 
@@ -21,6 +28,8 @@ def unet(
         Channels of an image.
     widths : sequence of int
         Channels at each size, the finest first; every size is half of the one before.
+    data_format : {"channels_last", "channels_first"}
+        Whether images, and the result, are (N, H, W, C) or (N, C, H, W); the parameters are the same.
     rng : Generator or int, optional
         Source of the initial values.
 
@@ -44,7 +53,8 @@ def unet(
     if not widths:
         raise ValueError("unet: argument 'widths': expected at least one number of channels, got none")
     body = _level(in_channels, list(widths), rng)
-    return nn.Sequential(body, nn.Conv2d(widths[0], num_classes, 1, rng=rng))
+    model = nn.Sequential(body, nn.Conv2d(widths[0], num_classes, 1, rng=rng))
+    return in_format("unet", model, data_format, gives_images=True)
 
 
 def _level(channels: int, widths: list[int], rng: Generator) -> nn.Sequential:
@@ -64,7 +74,9 @@ def _twice(channels: int, width: int, rng: Generator) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def conv_autoencoder(in_channels: int = 1, *, widths: Sequence[int] = (16, 8), rng: Rng = None) -> nn.Sequential:
+def conv_autoencoder(
+    in_channels: int = 1, *, widths: Sequence[int] = (16, 8), data_format: str = LAST, rng: Rng = None
+) -> nn.Sequential:
     """A convolutional autoencoder: halves the image with every width, and doubles it back.
 
     Parameters
@@ -73,6 +85,8 @@ def conv_autoencoder(in_channels: int = 1, *, widths: Sequence[int] = (16, 8), r
         Channels of an image.
     widths : sequence of int
         Channels after each halving.
+    data_format : {"channels_last", "channels_first"}
+        Whether images, and the result, are (N, H, W, C) or (N, C, H, W); the parameters are the same.
     rng : Generator or int, optional
         Source of the initial values.
 
@@ -104,4 +118,5 @@ def conv_autoencoder(in_channels: int = 1, *, widths: Sequence[int] = (16, 8), r
         decoder.append(nn.ConvTranspose2d(channels, width, 2, 2, activation="relu", rng=rng))
         channels = width
     decoder.append(nn.ConvTranspose2d(channels, in_channels, 2, 2, activation="sigmoid", rng=rng))
-    return nn.Sequential({"encoder": nn.Sequential(*encoder), "decoder": nn.Sequential(*decoder)})
+    model = nn.Sequential({"encoder": nn.Sequential(*encoder), "decoder": nn.Sequential(*decoder)})
+    return in_format("conv_autoencoder", model, data_format, gives_images=True)

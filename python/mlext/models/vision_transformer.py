@@ -7,6 +7,7 @@ from typing import Any
 
 from mlext import dtypes, nn
 from mlext import functional as F
+from mlext.functional._layout import LAST, check_format, shown_format, with_channels_last
 from mlext.models._transformers import check_heads, dense_head, encoder_block
 from mlext.nn._door import positive_int
 from mlext.random import Rng, resolve
@@ -50,6 +51,8 @@ class VisionTransformer(nn.Module):
         The same before the head and behind its dense layers.
     norm_eps : float
         Added to the variances.
+    data_format : {"channels_last", "channels_first"}
+        Whether images are (N, H, W, C) or (N, C, H, W); the parameters are the same.
     dtype : dtype
         Of the parameters.
     rng : Generator or int, optional
@@ -98,6 +101,7 @@ class VisionTransformer(nn.Module):
         dropout: float = 0.0,
         head_dropout: float = 0.0,
         norm_eps: float = 1e-6,
+        data_format: str = LAST,
         dtype: dtypes.DTypeLike = dtypes.float32,
         rng: Rng = None,
     ) -> None:
@@ -109,6 +113,7 @@ class VisionTransformer(nn.Module):
                 raise ValueError(f"{name}: argument 'patch_size': expected {expected}, got {self.patch_size}")
         if pool not in _POOLS:
             raise ValueError(f"{name}: argument 'pool': expected 'class', 'mean' or 'flatten', got {pool!r}")
+        self.data_format = check_format(name, data_format)
         check_heads(name, embed_dim, num_heads, head_dim)
         self.classes, self.in_channels = positive_int(name, "classes", classes), in_channels
         self.embed_dim, self.num_layers = embed_dim, positive_int(name, "num_layers", num_layers)
@@ -133,11 +138,13 @@ class VisionTransformer(nn.Module):
 
     def forward(self, x: Any) -> Any:
         """Return the scores."""
-        expected = (*self.image_size, self.in_channels)
+        expected: tuple[int, ...] = (*self.image_size, self.in_channels)
+        if self.data_format != LAST:
+            expected = (self.in_channels, *self.image_size)
         if x.ndim != 4 or tuple(x.shape[1:]) != expected:
             wanted = f"shape (N, {', '.join(map(str, expected))})"
             raise ValueError(f"VisionTransformer: argument 'x': expected {wanted}, got {tuple(x.shape)}")
-        x = self.patches(self._cut(x))
+        x = self.patches(self._cut(x if self.data_format == LAST else with_channels_last(x)))
         if self.class_token is not None:
             x = F.concat([F.broadcast_to(self.class_token, (x.shape[0], 1, self.embed_dim)), x], 1)
         x = self.norm(self.blocks(self.positions(x)))
@@ -156,7 +163,9 @@ class VisionTransformer(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the sizes."""
-        return f"image_size={self.image_size}, patch_size={self.patch_size}, classes={self.classes}"
+        return shown_format(
+            f"image_size={self.image_size}, patch_size={self.patch_size}, classes={self.classes}", self.data_format
+        )
 
 
 def _pair(name: str, value: Any) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from mlext.nn.activation import (
     Tanh,
 )
 from mlext.nn.attention import AdditiveAttention, DotProductAttention
-from mlext.nn.basic import Dropout, Dropout2d, Flatten, Identity, Lambda, Upsample
+from mlext.nn.basic import Dropout, Dropout2d, Flatten, Identity, Lambda, Permute, Upsample
 from mlext.nn.cache import KeyValueCache
 from mlext.nn.container import ModuleDict, ModuleList, Sequential
 from mlext.nn.conv import Conv1d, Conv2d, ConvTranspose2d
@@ -109,6 +109,7 @@ __all__ = [
     "ModuleList",
     "MultiHeadAttention",
     "PReLU",
+    "Permute",
     "Parameter",
     "QuantizedLinear",
     "RMSNorm",

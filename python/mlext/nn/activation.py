@@ -12,6 +12,7 @@ from typing import Any, ClassVar, dataclass_transform
 
 from mlext import dtypes
 from mlext import functional as F
+from mlext.functional._layout import LAST, check_format, shown_format
 from mlext.nn._door import positive_int
 from mlext.nn.module import Module
 from mlext.tensor import Parameter, full
@@ -172,9 +173,11 @@ class PReLU(Module):
     Parameters
     ----------
     num_parameters : int
-        1, or one slope per channel: the size of the last axis.
+        1, or one slope per channel.
     init : float
         First value of the slopes.
+    data_format : {"channels_last", "channels_first"}
+        Whether channels are the last axis or the second one.
     dtype : dtype
         Of the slopes.
 
@@ -194,21 +197,24 @@ class PReLU(Module):
         num_parameters: int = 1,
         init: float = 0.25,
         *,
+        data_format: str = LAST,
         dtype: dtypes.DTypeLike = dtypes.float32,
     ) -> None:
+        self.data_format = check_format("PReLU", data_format)
         positive_int("PReLU", "num_parameters", num_parameters)
         self.init = init
         self.weight = Parameter(full(num_parameters, init, dtype))
 
     def forward(self, x: Any) -> Any:
         """Apply the function."""
-        return F.prelu(x, self.weight)
+        return F.prelu(x, self.weight, data_format=self.data_format)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         dtype = self.weight.dtype.name
-        return {"num_parameters": self.weight.size, "init": self.init, "dtype": dtype}
+        sizes = {"num_parameters": self.weight.size, "init": self.init}
+        return {**sizes, "data_format": self.data_format, "dtype": dtype}
 
     def extra_repr(self) -> str:
         """Show the number of slopes."""
-        return f"num_parameters={self.weight.size}"
+        return shown_format(f"num_parameters={self.weight.size}", self.data_format)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlext import functional as F
+from mlext.functional._geometry import as_int
+from mlext.functional._layout import LAST, check_format, shown_format
 from mlext.functional.random import check_probability
 from mlext.nn.module import Module
 from mlext.random import Generator, resolve
@@ -59,6 +61,8 @@ class Dropout2d(Dropout):
     ----------
     p, rng
         As in :class:`Dropout`.
+    data_format : {"channels_last", "channels_first"}
+        Whether x is (N, ..., C) or (N, C, ...).
 
     Shapes
     ------
@@ -77,9 +81,17 @@ class Dropout2d(Dropout):
     Tompson et al. 2015, "Efficient object localization using convolutional networks".
     """
 
+    def __init__(self, p: float = 0.5, *, rng: Generator | int | None = None, data_format: str = LAST) -> None:
+        super().__init__(p, rng=rng)
+        self.data_format = check_format("Dropout2d", data_format)
+
     def forward(self, x: Any) -> Any:
         """Apply the layer."""
-        return F.dropout2d(x, self.p, self.training, rng=self.rng)
+        return F.dropout2d(x, self.p, self.training, rng=self.rng, data_format=self.data_format)
+
+    def extra_repr(self) -> str:
+        """Show the probability."""
+        return shown_format(super().extra_repr(), self.data_format)
 
 
 class Upsample(Module):
@@ -87,7 +99,7 @@ class Upsample(Module):
 
     Parameters
     ----------
-    size, scale_factor, mode, align_corners
+    size, scale_factor, mode, align_corners, data_format
         As in the function.
 
     Shapes
@@ -108,18 +120,26 @@ class Upsample(Module):
     """
 
     def __init__(
-        self, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool = False
+        self,
+        size: Any = None,
+        scale_factor: Any = None,
+        mode: str = "nearest",
+        align_corners: bool = False,
+        *,
+        data_format: str = LAST,
     ) -> None:
+        self.data_format = check_format("Upsample", data_format)
         self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners
 
     def forward(self, x: Any) -> Any:
         """Apply the layer."""
-        return F.interpolate(x, self.size, self.scale_factor, self.mode, self.align_corners)
+        options = (self.size, self.scale_factor, self.mode, self.align_corners)
+        return F.interpolate(x, *options, data_format=self.data_format)
 
     def extra_repr(self) -> str:
         """Show the size and the mode."""
         size = f"scale_factor={self.scale_factor}" if self.size is None else f"size={self.size}"
-        return f"{size}, mode={self.mode!r}"
+        return shown_format(f"{size}, mode={self.mode!r}", self.data_format)
 
 
 class Flatten(Module):
@@ -160,6 +180,33 @@ class Flatten(Module):
     def extra_repr(self) -> str:
         """Show the axes."""
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Permute(Module):
+    """The axes in another order, as a view: :func:`mlext.functional.permute`.
+
+    Parameters
+    ----------
+    axes : sequence of int
+        Axis i of the output is axis ``axes[i]`` of the input, the batch among them.
+
+    Examples
+    --------
+    >>> import mlext as ml
+    >>> ml.nn.Permute((0, 2, 3, 1))(ml.ones(2, 3, 4, 5)).shape
+    (2, 4, 5, 3)
+    """
+
+    def __init__(self, axes: Sequence[int]) -> None:
+        self.axes = tuple([as_int("Permute", "axes", axis) for axis in axes])
+
+    def forward(self, x: Any) -> Any:
+        """Apply the layer."""
+        return F.permute(x, self.axes)
+
+    def extra_repr(self) -> str:
+        """Show the axes."""
+        return f"axes={self.axes}"
 
 
 class Identity(Module):

@@ -1,4 +1,4 @@
-"""Convolutions, channels last."""
+"""Convolutions, channels last or first."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mlext import dtypes
 from mlext import functional as F
 from mlext.functional._fused import check_activation
 from mlext.functional._geometry import Padding, Sizes
+from mlext.functional._layout import LAST, check_format, shown_format
 from mlext.nn._activated import Activated
 from mlext.nn._door import positive_int
 from mlext.random import Generator, resolve
@@ -31,6 +32,7 @@ class _Convolution(Activated):
         dilation: Any,
         groups: int,
         activation: str | None,
+        data_format: str,
     ) -> None:
         name = type(self).__name__
         self.in_channels = positive_int(name, "in_channels", in_channels)
@@ -44,6 +46,7 @@ class _Convolution(Activated):
             if channels % groups:
                 raise ValueError(f"{name}: argument 'groups': expected a divisor of {what}={channels}, got {groups}")
         check_activation(name, activation)
+        self.data_format = check_format(name, data_format)
         self.stride, self.padding, self.dilation, self.activation = stride, padding, dilation, activation
 
     def _fill(self, shape: tuple[int, ...], outputs: int, bias: bool, dtype: Any, rng: Any) -> None:
@@ -57,7 +60,7 @@ class _Convolution(Activated):
         shown = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
         defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "activation": None}
         shown += [f"{name}={getattr(self, name)!r}" for name, value in defaults.items() if getattr(self, name) != value]
-        return ", ".join(shown + ["bias=False"] * (self.bias is None))
+        return shown_format(", ".join(shown + ["bias=False"] * (self.bias is None)), self.data_format)
 
 
 class Conv2d(_Convolution):
@@ -82,6 +85,8 @@ class Conv2d(_Convolution):
         Whether b is added.
     activation : {"relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"}, optional
         Applied in the same kernel.
+    data_format : {"channels_last", "channels_first"}
+        Whether x and the output are (N, H, W, C) or (N, C, H, W). The weight has channels last either way.
     dtype : dtype
         Of the parameters.
     rng : Generator or int, optional
@@ -122,16 +127,18 @@ class Conv2d(_Convolution):
         bias: bool = True,
         *,
         activation: str | None = None,
+        data_format: str = LAST,
         dtype: dtypes.DTypeLike = dtypes.float32,
         rng: Generator | int | None = None,
     ) -> None:
-        self._start(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation)
+        self._start(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation, data_format)
         self._fill((out_channels, *self.kernel_size, in_channels // groups), out_channels, bias, dtype, rng)
 
     def run_with(self, x: Any, activation: str | None, residual: Any = None) -> Any:
         """Apply the layer, add a residual and apply an activation in one kernel."""
-        geometry = (self.stride, self.padding, self.dilation)
-        return F.conv2d(x, self.weight, self.bias, *geometry, self.groups, activation, residual=residual)
+        geometry = (self.stride, self.padding, self.dilation, self.groups)
+        options = {"residual": residual, "data_format": self.data_format}
+        return F.conv2d(x, self.weight, self.bias, *geometry, activation, **options)
 
 
 class Conv1d(_Convolution):
@@ -145,7 +152,7 @@ class Conv1d(_Convolution):
         As in :class:`Conv2d`.
     padding : int, pair of int, "same" or "valid"
         Zeros at both ends, or before and after.
-    bias, activation, dtype, rng
+    bias, activation, data_format, dtype, rng
         As in :class:`Conv2d`.
 
     Shapes
@@ -180,16 +187,18 @@ class Conv1d(_Convolution):
         bias: bool = True,
         *,
         activation: str | None = None,
+        data_format: str = LAST,
         dtype: dtypes.DTypeLike = dtypes.float32,
         rng: Generator | int | None = None,
     ) -> None:
-        self._start(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation)
+        self._start(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation, data_format)
         self._fill((out_channels, *self.kernel_size, in_channels // groups), out_channels, bias, dtype, rng)
 
     def run_with(self, x: Any, activation: str | None, residual: Any = None) -> Any:
         """Apply the layer, add a residual and apply an activation in one kernel."""
-        geometry = (self.stride, self.padding, self.dilation)
-        return F.conv1d(x, self.weight, self.bias, *geometry, self.groups, activation, residual=residual)
+        geometry = (self.stride, self.padding, self.dilation, self.groups)
+        options = {"residual": residual, "data_format": self.data_format}
+        return F.conv1d(x, self.weight, self.bias, *geometry, activation, **options)
 
 
 class ConvTranspose2d(_Convolution):
@@ -206,7 +215,7 @@ class ConvTranspose2d(_Convolution):
         That of the convolution in the other direction: rows and columns of the result that are left out.
     output_padding : int or pair of int
         Rows and columns more, less than the stride.
-    groups, bias, dilation, activation, dtype, rng
+    groups, bias, dilation, activation, data_format, dtype, rng
         As in :class:`Conv2d`.
 
     Shapes
@@ -240,10 +249,11 @@ class ConvTranspose2d(_Convolution):
         dilation: Sizes = 1,
         *,
         activation: str | None = None,
+        data_format: str = LAST,
         dtype: dtypes.DTypeLike = dtypes.float32,
         rng: Generator | int | None = None,
     ) -> None:
-        self._start(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation)
+        self._start(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation, data_format)
         self.output_padding = output_padding
         self._fill((in_channels, *self.kernel_size, out_channels // groups), out_channels, bias, dtype, rng)
 
@@ -259,4 +269,5 @@ class ConvTranspose2d(_Convolution):
             self.groups,
             self.dilation,
             activation,
+            data_format=self.data_format,
         )

@@ -1,4 +1,4 @@
-"""Normalisation, channels last."""
+"""Normalisation, channels last or first."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from mlext import dtypes
 from mlext import functional as F
+from mlext.functional._layout import LAST, check_format, shown_format
 from mlext.functional._normalization import checked_eps
 from mlext.nn._activated import Activated
 from mlext.nn._door import positive_int
@@ -15,7 +16,8 @@ from mlext.tensor import Parameter, Tensor, ones, zeros
 class _Normalization(Activated):
     """What layers that normalise channels share: scale and shift of each, and an activation."""
 
-    def _start(self, size: Any, affine: bool, eps: float, activation: str | None, dtype: Any) -> None:
+    def _start(self, size: Any, affine: bool, eps: float, activation: str | None, data_format: str, dtype: Any) -> None:
+        self.data_format = check_format(type(self).__name__, data_format)
         self.eps, self.affine, self.activation = checked_eps(type(self).__name__, eps), affine, activation
         self.weight = Parameter(ones(size, dtype=dtype)) if affine else None
         self.bias = Parameter(zeros(size, dtype=dtype)) if affine else None
@@ -26,7 +28,7 @@ class BatchNorm(_Normalization):
 
     The formula is that of :func:`mlext.functional.batch_norm`. While training, mean and variance are those of the
     batch, and running averages of them are kept, which normalise in evaluation mode. Samples of any rank, channels
-    last: this is PyTorch's BatchNorm1d, 2d and 3d.
+    last or first: this is PyTorch's BatchNorm1d, 2d and 3d.
 
     Parameters
     ----------
@@ -42,6 +44,8 @@ class BatchNorm(_Normalization):
         Whether there are running averages; without them the batch normalises in evaluation mode too.
     activation : {None, "relu"}
         Applied in the same kernel.
+    data_format : {"channels_last", "channels_first"}
+        Whether x and the output are (N, ..., C) or (N, C, ...).
     dtype : dtype
         Of the parameters and averages.
 
@@ -82,13 +86,14 @@ class BatchNorm(_Normalization):
         track_running_stats: bool = True,
         *,
         activation: str | None = None,
+        data_format: str = LAST,
         dtype: dtypes.DTypeLike = dtypes.float32,
     ) -> None:
         self.num_features = positive_int("BatchNorm", "num_features", num_features)
         if not 0 <= momentum <= 1:
             raise ValueError(f"BatchNorm: argument 'momentum': expected a number in [0, 1], got {momentum}")
         self.momentum, self.track_running_stats = momentum, track_running_stats
-        self._start(num_features, affine, eps, activation, dtype)
+        self._start(num_features, affine, eps, activation, data_format, dtype)
         self.register_buffer("running_mean", zeros(num_features, dtype=dtype) if track_running_stats else None)
         self.register_buffer("running_var", ones(num_features, dtype=dtype) if track_running_stats else None)
 
@@ -104,11 +109,12 @@ class BatchNorm(_Normalization):
             self.momentum,
             self.eps,
             activation=activation,
+            data_format=self.data_format,
         )
 
     def extra_repr(self) -> str:
         """Show the channels."""
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+        return shown_format(f"{self.num_features}, eps={self.eps}, momentum={self.momentum}", self.data_format)
 
 
 class GroupNorm(_Normalization):
@@ -122,7 +128,7 @@ class GroupNorm(_Normalization):
         Groups, a divisor of ``num_channels``.
     num_channels : int
         Channels.
-    eps, affine, activation, dtype
+    eps, affine, activation, data_format, dtype
         As in :class:`BatchNorm`.
 
     Shapes
@@ -155,6 +161,7 @@ class GroupNorm(_Normalization):
         affine: bool = True,
         *,
         activation: str | None = None,
+        data_format: str = LAST,
         dtype: dtypes.DTypeLike = dtypes.float32,
     ) -> None:
         self.num_groups = positive_int("GroupNorm", "num_groups", num_groups)
@@ -163,15 +170,16 @@ class GroupNorm(_Normalization):
             raise ValueError(
                 f"GroupNorm: argument 'num_groups': expected a divisor of num_channels={num_channels}, got {num_groups}"
             )
-        self._start(num_channels, affine, eps, activation, dtype)
+        self._start(num_channels, affine, eps, activation, data_format, dtype)
 
     def run_with(self, x: Any, activation: str | None) -> Any:
         """Apply the layer and an activation in one kernel."""
-        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps, activation=activation)
+        options: Any = {"activation": activation, "data_format": self.data_format}
+        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps, **options)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}"
+        return shown_format(f"{self.num_groups}, {self.num_channels}, eps={self.eps}", self.data_format)
 
 
 class InstanceNorm(_Normalization):
@@ -183,7 +191,7 @@ class InstanceNorm(_Normalization):
     ----------
     num_features : int
         Channels.
-    eps, affine, activation, dtype
+    eps, affine, activation, data_format, dtype
         As in :class:`BatchNorm`.
 
     Shapes
@@ -210,15 +218,17 @@ class InstanceNorm(_Normalization):
         affine: bool = False,
         *,
         activation: str | None = None,
+        data_format: str = LAST,
         dtype: dtypes.DTypeLike = dtypes.float32,
     ) -> None:
         self.num_features = positive_int("InstanceNorm", "num_features", num_features)
-        self._start(num_features, affine, eps, activation, dtype)
+        self._start(num_features, affine, eps, activation, data_format, dtype)
 
     def run_with(self, x: Any, activation: str | None) -> Any:
         """Apply the layer and an activation in one kernel."""
-        return F.instance_norm(x, self.weight, self.bias, self.eps, activation=activation)
+        options: Any = {"activation": activation, "data_format": self.data_format}
+        return F.instance_norm(x, self.weight, self.bias, self.eps, **options)
 
     def extra_repr(self) -> str:
         """Show the channels."""
-        return f"{self.num_features}, eps={self.eps}"
+        return shown_format(f"{self.num_features}, eps={self.eps}", self.data_format)

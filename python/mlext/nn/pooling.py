@@ -1,4 +1,4 @@
-"""Pooling, channels last."""
+"""Pooling, channels last or first."""
 
 from __future__ import annotations
 
@@ -6,19 +6,30 @@ from typing import Any
 
 from mlext import functional as F
 from mlext.functional._geometry import Padding, Sizes
+from mlext.functional._layout import LAST, check_format, shown_format
 from mlext.nn.module import Module
 
 
 class _Windows(Module):
     """Layers that go over their input with a window."""
 
-    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, *, ceil_mode: bool = False) -> None:
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        *,
+        ceil_mode: bool = False,
+        data_format: str = LAST,
+    ) -> None:
+        self.data_format = check_format(type(self).__name__, data_format)
         self.kernel_size, self.stride, self.padding, self.ceil_mode = kernel_size, stride, padding, ceil_mode
 
     def extra_repr(self) -> str:
         """Show the window."""
         stride = self.kernel_size if self.stride is None else self.stride
-        return f"kernel_size={self.kernel_size}, stride={stride}, padding={self.padding!r}"
+        window = f"kernel_size={self.kernel_size}, stride={stride}, padding={self.padding!r}"
+        return shown_format(window, self.data_format)
 
 
 class MaxPool2d(_Windows):
@@ -26,7 +37,7 @@ class MaxPool2d(_Windows):
 
     Parameters
     ----------
-    kernel_size, stride, padding, ceil_mode
+    kernel_size, stride, padding, ceil_mode, data_format
         As in the function.
 
     Shapes
@@ -47,8 +58,8 @@ class MaxPool2d(_Windows):
 
     def run_with(self, x: Any, activation: str | None) -> Any:
         """Apply the layer and an activation in one kernel."""
-        ceil = self.ceil_mode
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, ceil_mode=ceil, activation=activation)
+        options: Any = {"ceil_mode": self.ceil_mode, "activation": activation, "data_format": self.data_format}
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, **options)
 
 
 class MaxPool1d(_Windows):
@@ -56,7 +67,7 @@ class MaxPool1d(_Windows):
 
     Parameters
     ----------
-    kernel_size, stride, padding, ceil_mode
+    kernel_size, stride, padding, ceil_mode, data_format
         As in the function.
 
     Shapes
@@ -73,7 +84,8 @@ class MaxPool1d(_Windows):
 
     def forward(self, x: Any) -> Any:
         """Apply the layer."""
-        return F.max_pool1d(x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
+        options: Any = {"ceil_mode": self.ceil_mode, "data_format": self.data_format}
+        return F.max_pool1d(x, self.kernel_size, self.stride, self.padding, **options)
 
 
 class AvgPool2d(_Windows):
@@ -81,7 +93,7 @@ class AvgPool2d(_Windows):
 
     Parameters
     ----------
-    kernel_size, stride, padding, ceil_mode, count_include_pad
+    kernel_size, stride, padding, ceil_mode, count_include_pad, data_format
         As in the function.
 
     Shapes
@@ -104,14 +116,18 @@ class AvgPool2d(_Windows):
         *,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
+        data_format: str = LAST,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, ceil_mode=ceil_mode)
+        super().__init__(kernel_size, stride, padding, ceil_mode=ceil_mode, data_format=data_format)
         self.count_include_pad = count_include_pad
+
+    def _options(self) -> dict[str, Any]:
+        names = ("ceil_mode", "count_include_pad", "data_format")
+        return {name: getattr(self, name) for name in names}
 
     def forward(self, x: Any) -> Any:
         """Apply the layer."""
-        options = {"ceil_mode": self.ceil_mode, "count_include_pad": self.count_include_pad}
-        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, **options)
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, **self._options())
 
 
 class AvgPool1d(AvgPool2d):
@@ -119,7 +135,7 @@ class AvgPool1d(AvgPool2d):
 
     Parameters
     ----------
-    kernel_size, stride, padding, ceil_mode, count_include_pad
+    kernel_size, stride, padding, ceil_mode, count_include_pad, data_format
         As in the function.
 
     Shapes
@@ -136,19 +152,19 @@ class AvgPool1d(AvgPool2d):
 
     def forward(self, x: Any) -> Any:
         """Apply the layer."""
-        options = {"ceil_mode": self.ceil_mode, "count_include_pad": self.count_include_pad}
-        return F.avg_pool1d(x, self.kernel_size, self.stride, self.padding, **options)
+        return F.avg_pool1d(x, self.kernel_size, self.stride, self.padding, **self._options())
 
 
 class _Parts(Module):
     """Layers whose result has a given size."""
 
-    def __init__(self, output_size: Sizes) -> None:
+    def __init__(self, output_size: Sizes, *, data_format: str = LAST) -> None:
+        self.data_format = check_format(type(self).__name__, data_format)
         self.output_size = output_size
 
     def extra_repr(self) -> str:
         """Show the size."""
-        return f"output_size={self.output_size}"
+        return shown_format(f"output_size={self.output_size}", self.data_format)
 
 
 class AdaptiveMaxPool2d(_Parts):
@@ -158,6 +174,8 @@ class AdaptiveMaxPool2d(_Parts):
     ----------
     output_size : int or pair of int
         Rows and columns of the result.
+    data_format
+        As in the function.
 
     Shapes
     ------
@@ -173,7 +191,7 @@ class AdaptiveMaxPool2d(_Parts):
 
     def forward(self, x: Any) -> Any:
         """Apply the layer."""
-        return F.adaptive_max_pool2d(x, self.output_size)
+        return F.adaptive_max_pool2d(x, self.output_size, data_format=self.data_format)
 
 
 class AdaptiveAvgPool2d(_Parts):
@@ -183,6 +201,8 @@ class AdaptiveAvgPool2d(_Parts):
     ----------
     output_size : int or pair of int
         Rows and columns of the result.
+    data_format
+        As in the function.
 
     Shapes
     ------
@@ -198,11 +218,27 @@ class AdaptiveAvgPool2d(_Parts):
 
     def forward(self, x: Any) -> Any:
         """Apply the layer."""
-        return F.adaptive_avg_pool2d(x, self.output_size)
+        return F.adaptive_avg_pool2d(x, self.output_size, data_format=self.data_format)
 
 
-class GlobalMaxPool2d(Module):
+class _Global(Module):
+    """Layers with one result for each channel."""
+
+    def __init__(self, *, data_format: str = LAST) -> None:
+        self.data_format = check_format(type(self).__name__, data_format)
+
+    def extra_repr(self) -> str:
+        """Show the format, unless it is channels last."""
+        return shown_format("", self.data_format)
+
+
+class GlobalMaxPool2d(_Global):
     """Largest value of each channel of an image: :func:`mlext.functional.global_max_pool2d`.
+
+    Parameters
+    ----------
+    data_format
+        As in the function.
 
     Shapes
     ------
@@ -218,11 +254,16 @@ class GlobalMaxPool2d(Module):
 
     def forward(self, x: Any) -> Any:
         """Apply the layer."""
-        return F.global_max_pool2d(x)
+        return F.global_max_pool2d(x, data_format=self.data_format)
 
 
-class GlobalAvgPool2d(Module):
+class GlobalAvgPool2d(_Global):
     """Mean of each channel of an image: :func:`mlext.functional.global_avg_pool2d`.
+
+    Parameters
+    ----------
+    data_format
+        As in the function.
 
     Shapes
     ------
@@ -238,4 +279,4 @@ class GlobalAvgPool2d(Module):
 
     def forward(self, x: Any) -> Any:
         """Apply the layer."""
-        return F.global_avg_pool2d(x)
+        return F.global_avg_pool2d(x, data_format=self.data_format)

@@ -6,6 +6,7 @@ from typing import Any
 
 from mlext import functional as F
 from mlext.functional._fused import check_activation
+from mlext.functional._layout import LAST, check_format, shown_format, with_channels_first, with_channels_last
 from mlext.nn.container import Sequential
 from mlext.nn.module import Module
 
@@ -82,6 +83,8 @@ class Skip(Module):
     ----------
     module : Module
         Its output must have the shape of its input, but for the channels.
+    data_format : {"channels_last", "channels_first"}
+        Where the channels are: (N, ..., C) or (N, C, ...).
 
     Examples
     --------
@@ -94,9 +97,17 @@ class Skip(Module):
     Ronneberger, Fischer and Brox 2015, "U-Net: convolutional networks for biomedical image segmentation".
     """
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, *, data_format: str = LAST) -> None:
         self.module = _checked("Skip", "module", module)
+        self.data_format = check_format("Skip", data_format)
 
     def forward(self, x: Any) -> Any:
         """Join input and output."""
-        return F.concat([x, self.module(x)], -1)
+        ways = [x, self.module(x)]
+        if self.data_format == LAST:
+            return F.concat(ways, -1)
+        return with_channels_first(F.concat([with_channels_last(way) for way in ways], -1))
+
+    def extra_repr(self) -> str:
+        """Show the format, unless it is channels last."""
+        return shown_format("", self.data_format)

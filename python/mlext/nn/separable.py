@@ -6,6 +6,7 @@ from typing import Any
 
 from mlext import dtypes
 from mlext.functional._geometry import Padding, Sizes
+from mlext.functional._layout import LAST
 from mlext.nn._door import positive_int
 from mlext.nn.conv import Conv2d
 from mlext.nn.module import Module
@@ -23,7 +24,7 @@ class DepthwiseConv2d(Conv2d):
         Rows and columns of a filter.
     depth_multiplier : int
         Filters of each channel; output c m + j is that of filter j of channel c.
-    stride, padding, dilation, bias, activation, dtype, rng
+    stride, padding, dilation, bias, activation, data_format, dtype, rng
         As in :class:`Conv2d`.
 
     Shapes
@@ -55,6 +56,7 @@ class DepthwiseConv2d(Conv2d):
         bias: bool = True,
         *,
         activation: str | None = None,
+        data_format: str = LAST,
         dtype: dtypes.DTypeLike = dtypes.float32,
         rng: Generator | int | None = None,
     ) -> None:
@@ -69,6 +71,7 @@ class DepthwiseConv2d(Conv2d):
             channels,
             bias,
             activation=activation,
+            data_format=data_format,
             dtype=dtype,
             rng=rng,
         )
@@ -85,7 +88,7 @@ class SeparableConv2d(Module):
         Of the first one, as in :class:`DepthwiseConv2d`; it has no bias.
     bias, activation
         Of the second one.
-    dtype, rng
+    data_format, dtype, rng
         As in :class:`Conv2d`.
 
     Shapes
@@ -122,17 +125,19 @@ class SeparableConv2d(Module):
         bias: bool = True,
         *,
         activation: str | None = None,
+        data_format: str = LAST,
         dtype: dtypes.DTypeLike = dtypes.float32,
         rng: Generator | int | None = None,
     ) -> None:
         rng = resolve(rng)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.depth_multiplier, self.stride, self.padding, self.dilation = depth_multiplier, stride, padding, dilation
-        self.activation = activation
+        self.activation, self.data_format = activation, data_format
         geometry = (kernel_size, depth_multiplier, stride, padding, dilation)
-        self.depthwise = DepthwiseConv2d(in_channels, *geometry, bias=False, dtype=dtype, rng=rng)
+        options: Any = {"data_format": data_format, "dtype": dtype, "rng": rng}
+        self.depthwise = DepthwiseConv2d(in_channels, *geometry, bias=False, **options)
         middle = self.depthwise.out_channels
-        self.pointwise = Conv2d(middle, out_channels, 1, bias=bias, activation=activation, dtype=dtype, rng=rng)
+        self.pointwise = Conv2d(middle, out_channels, 1, bias=bias, activation=activation, **options)
 
     @property
     def bias(self) -> Any:

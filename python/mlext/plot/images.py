@@ -47,7 +47,7 @@ def activations(model: Any, image: ArrayLike, path: Path | None = None, *, layer
     ----------
     model : Module
         Run in evaluation mode.
-    image : array (H, W, C)
+    image : array (H, W, C), or as the model wants it
         One input.
     path : path-like, optional
         Where to write the picture; its ending decides the format.
@@ -79,7 +79,8 @@ def activations(model: Any, image: ArrayLike, path: Path | None = None, *, layer
             model(np.asarray(image)[None])
     finally:
         remove()
-    maps = _images("activations", "layer", seen[-1])[0]
+    first = getattr(layers[name], "data_format", "") == "channels_first" and seen[-1].ndim == 4
+    maps = _images("activations", "layer", np.moveaxis(seen[-1], 1, -1) if first else seen[-1])[0]
     return _grid("activations", [maps[:, :, i : i + 1] for i in range(maps.shape[2])], columns, path)
 
 
