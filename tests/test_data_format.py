@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import mlext as ml
+from mlext import _C, nn
 from mlext import functional as F
-from mlext import nn
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(7)
@@ -401,3 +401,21 @@ def test_elementwise_keeps_the_order_of_memory(axes: tuple[int, ...]) -> None:
     assert row_major(F.relu(gaps))
     half = a.astype("float16")
     np.testing.assert_array_equal((half + half).numpy(), x.astype("float16") * 2)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 9])
+def test_copies_of_few_channels(level: str, channels: int, dtype: str) -> None:
+    for rows, columns in ((1, 70), (13, 11), (16, 24), (31, 67)):
+        x = RNG.integers(0, 200, (2, channels, rows, columns)).astype(dtype)
+        planes, points = ml.tensor(x), ml.tensor(np.ascontiguousarray(last(x)))
+        np.testing.assert_array_equal(_C.dense(F.permute(planes, 0, 2, 3, 1)).numpy(), last(x))
+        np.testing.assert_array_equal(_C.dense(F.permute(points, 0, 3, 1, 2)).numpy(), x)
+        # Gaps between rows, between channels, and between points.
+        for part in (planes[:, :, :, 1:], planes[:, 1:], planes[:, :, 1:], planes[:, :, :, ::2]):
+            np.testing.assert_array_equal(_C.dense(F.permute(part, 0, 2, 3, 1)).numpy(), last(part.numpy()))
+        for part in (points[:, :, :, 1:], points[:, :, 1:], points[:, 1:]):
+            np.testing.assert_array_equal(_C.dense(F.permute(part, 0, 3, 1, 2)).numpy(), first(part.numpy()))
+        into = ml.zeros(2, rows, columns, channels + 2, dtype=dtype)
+        _C.copy_(into[:, :, :, 1:-1], F.permute(planes, 0, 2, 3, 1))
+        np.testing.assert_array_equal(into.numpy(), np.pad(last(x), ((0, 0), (0, 0), (0, 0), (1, 1))))

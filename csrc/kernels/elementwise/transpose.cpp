@@ -55,8 +55,7 @@ void TransposedCopy::operator()() const {
 }  // namespace
 
 bool copy_transposed(const Array& in, const Array& out) {
-  // 4 x 4 is the smallest block that gains from being transposed.
-  constexpr index kSmallest = 4;
+  constexpr index kSmallest = 2;
   if (in.size() < 64 || in.dtype != out.dtype || !(in.shape == out.shape)) return false;
   TransposedCopy copy;
   copy.loop.add(in, out.shape);

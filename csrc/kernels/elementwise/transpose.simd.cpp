@@ -33,9 +33,44 @@ MLEXT_INLINE void edge(const TransposeArgs& t, index r0, index r1, index c0, ind
   }
 }
 
+// n planes become points of n numbers side by side, such as the colours of pixels, and back. With n known, the compiler
+// makes whole vectors of both.
+template <class U, int n>
+void join(const TransposeArgs& t) {
+  const U* __restrict in = static_cast<const U*>(t.in);
+  U* __restrict out = static_cast<U*>(t.out);
+  for (index r = 0; r < t.rows; ++r) {
+    for (int c = 0; c < n; ++c) out[r * n + c] = in[c * t.in_step + r];
+  }
+}
+template <class U, int n>
+void part(const TransposeArgs& t) {
+  const U* __restrict in = static_cast<const U*>(t.in);
+  U* __restrict out = static_cast<U*>(t.out);
+  for (index c = 0; c < t.columns; ++c) {
+    for (int r = 0; r < n; ++r) out[r * t.out_step + c] = in[c * n + r];
+  }
+}
+// false: there are more of them, or gaps.
+template <class U>
+bool few(const TransposeArgs& t) {
+  if (t.columns == t.out_step) {
+    if (t.columns == 2) return join<U, 2>(t), true;
+    if (t.columns == 3) return join<U, 3>(t), true;
+    if (t.columns == 4) return join<U, 4>(t), true;
+  }
+  if (t.rows == t.in_step) {
+    if (t.rows == 2) return part<U, 2>(t), true;
+    if (t.rows == 3) return part<U, 3>(t), true;
+    if (t.rows == 4) return part<U, 4>(t), true;
+  }
+  return false;
+}
+
 // T carries the bits of 4 or 8 byte elements; nothing is computed on them.
 template <class T>
 void transpose_wide(const TransposeArgs& t) {
+  if (few<T>(t)) return;
   constexpr int n = static_cast<int>(Vec<T>::N);
   const T* in = static_cast<const T*>(t.in);
   T* out = static_cast<T*>(t.out);
@@ -56,6 +91,7 @@ void transpose_wide(const TransposeArgs& t) {
 // Small elements: blocks of one cache line in each direction, element by element from L1.
 template <class U>
 void transpose_narrow(const TransposeArgs& t) {
+  if (few<U>(t)) return;
   constexpr index kBlock = 64 / sizeof(U);
   for (index r = 0; r < t.rows; r += kBlock) {
     const index r1 = r + kBlock < t.rows ? r + kBlock : t.rows;
