@@ -6,6 +6,7 @@ view with channels first of memory that has channels last. So a chain of layers 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,6 @@ import numpy as np
 from mlext import _C
 from mlext.functional._common import record, require_array
 from mlext.functional._geometry import check_rank
-from mlext.functional.shape import permute
 
 LAST = "channels_last"
 FORMATS = (LAST, "channels_first")
@@ -35,6 +35,12 @@ def shown_format(before: str, data_format: str) -> str:
     return before if data_format == LAST else ", ".join([before] * bool(before) + [f"{data_format=}"])
 
 
+@functools.cache
+def _orders(rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Axes that make channels the last of so many, and those that make them the second."""
+    return (0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))
+
+
 def with_channels_last(x: Any) -> Any:
     """(N, C, ...) as (N, ..., C).
 
@@ -43,20 +49,20 @@ def with_channels_last(x: Any) -> Any:
     """
     if x.ndim < 3:
         return x
-    axes = (0, *range(2, x.ndim), 1)
+    to_last, to_first = _orders(x.ndim)
     if isinstance(x, np.ndarray):
-        return x.transpose(axes)
-    out = _C.dense(_C.permute(x, axes))
-    back = (0, x.ndim - 1, *range(1, x.ndim - 1))
-    return record(out, "channels_last", (x,), (lambda g: _C.permute(g, back),)) if _C.tracks(x) else out
+        return x.transpose(to_last)
+    out = _C.dense(_C.permute(x, to_last))
+    return record(out, "channels_last", (x,), (lambda g: _C.permute(g, to_first),)) if _C.tracks(x) else out
 
 
 def with_channels_first(y: Any) -> Any:
     """View of (N, ..., C) as (N, C, ...)."""
     if y.ndim < 3:
         return y
-    axes = (0, y.ndim - 1, *range(1, y.ndim - 1))
-    return y.transpose(axes) if isinstance(y, np.ndarray) else permute(y, axes)
+    to_last, to_first = _orders(y.ndim)
+    out = _C.permute(y, to_first)
+    return record(out, "channels_first", (y,), (lambda g: _C.permute(g, to_last),)) if _C.tracks(y) else out
 
 
 def in_format(function: Callable[..., Any], data_format: str, letters: str, x: Any, *args: Any, **options: Any) -> Any:
