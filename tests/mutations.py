@@ -24,6 +24,50 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # (file, the line's text, what becomes of it, tests that must notice)
 MUTATIONS = [
+    # Every layer with channels first reads channels in the wrong places.
+    (
+        "python/mlext/functional/_layout.py",
+        "return (0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))",
+        "return (0, *range(2, rank), 1), (0, *range(2, rank), 1)",
+        "test_data_format.py",
+    ),
+    # A residual with channels first is added as if they were last.
+    (
+        "python/mlext/functional/_layout.py",
+        'options["residual"] = with_channels_last(residual)',
+        "pass",
+        "test_data_format.py",
+    ),
+    # The way back copies images with channels first again.
+    (
+        "python/mlext/functional/_layout.py",
+        "out = _C.dense(_C.permute(x, to_last))",
+        "out = _C.permute(x, to_last)",
+        "test_data_format.py",
+    ),
+    # A norm over other channels than those of the convolution is folded into it.
+    (
+        "python/mlext/fusion.py",
+        'getattr(layer, "data_format", LAST) != norm.data_format',
+        "False",
+        "test_data_format.py",
+    ),
+    # A model of images with channels first returns images with channels last.
+    ("python/mlext/models/_formats.py", "if gives_images:", "if False:", "test_data_format.py"),
+    # A chain of elementwise ops on a permuted view walks memory across.
+    (
+        "csrc/kernels/elementwise/order.cpp",
+        "if (!turned.is_dense()) return;",
+        "return;",
+        "test_data_format.py",
+    ),
+    # The third colour of a pixel is lost on the way to channels last.
+    (
+        "csrc/kernels/elementwise/transpose.simd.cpp",
+        "if (t.columns == 3) return join<U, 3>(t), true;",
+        "if (t.columns == 3) return join<U, 2>(t), true;",
+        "test_data_format.py",
+    ),
     # Two paths from a value to the loss: the second gradient replaces the first.
     (
         "python/mlext/autograd.py",

@@ -76,6 +76,8 @@ def conv2d(
     Tensor([[4., 4., 2.],
             [4., 4., 2.],
             [2., 2., 1.]])
+    >>> ml.functional.conv2d(ml.ones(1, 3, 8, 6), ml.ones(5, 3, 3, 3), data_format="channels_first").shape
+    (1, 5, 6, 4)
 
     References
     ----------
