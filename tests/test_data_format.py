@@ -345,6 +345,7 @@ def test_errors() -> None:
         ),
         (lambda: F.max_pool1d(x[0], 2, data_format=None), ValueError, "max_pool1d: argument 'data_format'"),
         (lambda: nn.Conv2d(3, 4, 3, data_format="first"), ValueError, "Conv2d: argument 'data_format'"),
+        (lambda: nn.Upsample(2, data_format=np.ones(2)), ValueError, "Upsample: argument 'data_format'"),
         (lambda: nn.BatchNorm(3, data_format=1), ValueError, "BatchNorm: argument 'data_format'"),
         (lambda: nn.SeparableConv2d(3, 4, 3, data_format=()), ValueError, "argument 'data_format'"),
         (lambda: nn.AvgPool1d(3, data_format="channels"), ValueError, "AvgPool1d: argument 'data_format'"),

@@ -23,11 +23,11 @@ IMAGES, SEQUENCES, SAMPLES = "(N, C, H, W)", "(N, C, T)", "(N, C, ...)"
 
 def check_format(name: str, data_format: Any) -> str:
     """``data_format``, or an error that names the choices."""
-    if data_format not in FORMATS:
+    if not isinstance(data_format, str) or data_format not in FORMATS:
         raise ValueError(
             f"{name}: argument 'data_format': expected 'channels_last' or 'channels_first', got {data_format!r}"
         )
-    return str(data_format)
+    return data_format
 
 
 def shown_format(before: str, data_format: str) -> str:
