@@ -287,10 +287,10 @@ def test_nothing_outside_the_arguments_is_touched(level: str, pages: list[Guarde
         shapes = [(2, 3, 5), (gates * 9, 5), (gates * 9, 9), (gates * 9,), (2, 9)]
         x, *weights, bias, h = (rng.standard_normal(s).astype(np.float32) for s in shapes)
         cell = "rnn_tanh" if kind == "rnn" else kind
-        expected = _C.recurrent(cell, x, *weights, bias, bias, None, None, h, h, None, False, True)
+        expected = _C.recurrent(cell, x, *weights, bias, bias, *[None] * 5, h, h, None, False, True)
         x, bias, h = (page.end(v) for page, v in zip(pages, (x, bias, h), strict=False))
         first = pages[3].end(weights[0])
-        got = _C.recurrent(cell, x, first, weights[1], bias, bias, None, None, h, h, None, False, True)
+        got = _C.recurrent(cell, x, first, weights[1], bias, bias, *[None] * 5, h, h, None, False, True)
         for a, b in zip(got, expected, strict=True):
             np.testing.assert_array_equal(a, b)
 

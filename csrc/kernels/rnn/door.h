@@ -18,18 +18,29 @@ inline void check_lengths(const char* op, const Array& lengths, index sequences)
   require_shape(op, "lengths", lengths, {sequences}, " (one per sequence)");
 }
 
+inline void check_scale(const char* op, const char* name, const Array* scale, index rows) {
+  if (scale == nullptr) refuse(op, name, "a scale for each weight of int8", "None");
+  require_dtype(op, name, *scale, DType::float32, "");
+  require_shape(op, name, *scale, {rows}, " (one per row of its weight)");
+}
+
 inline void check_layer(const char* op, const Array& x, const RecurrentWeights& w, const Array* lengths, Cell cell) {
   require_floating(op, "x", x);
   if (x.rank() != 3) refuse(op, "x", "3 dimensions (N, T, C)", "shape ", x.shape);
   const index gates = gates_of(cell);
   const std::string rows = gates > 1 ? text(gates, " H") : "H";
-  require_same_dtype(op, "weight_hh", *w.hh, "x", x);
+  const bool bytes = w.scale_ih != nullptr || w.scale_hh != nullptr;
+  if (bytes) require_dtype(op, "x", x, DType::float32, " with weights of int8");
+  const auto check_dtype = [&](const char* name, const Array& weight) {
+    bytes ? require_dtype(op, name, weight, DType::int8, " with scales") : require_same_dtype(op, name, weight, "x", x);
+  };
+  check_dtype("weight_hh", *w.hh);
   const bool projects = w.hr != nullptr;
   if (w.hh->rank() != 2 || w.hh->shape[0] < 1 || w.hh->shape[0] % gates != 0 || w.hh->shape[1] < 1 ||
       (!projects && w.hh->shape[0] != gates * w.hh->shape[1]))
     refuse(op, "weight_hh", text("shape (", rows, projects ? ", P" : ", H", ") with at least one unit"), w.hh->shape);
   const index units = w.hh->shape[0] / gates;
-  require_same_dtype(op, "weight_ih", *w.ih, "x", x);
+  check_dtype("weight_ih", *w.ih);
   require_shape(op, "weight_ih", *w.ih, {w.hh->shape[0], x.shape[2]},
                 " (rows as weight_hh has, columns as x has channels)");
   if (x.shape[1] < 1) refuse(op, "x", "at least one step", "shape ", x.shape);
@@ -39,7 +50,7 @@ inline void check_layer(const char* op, const Array& x, const RecurrentWeights& 
     require_shape(op, name, *bias, {w.hh->shape[0]}, " (one per row of weight_hh)");
   };
   if (projects) {
-    require_same_dtype(op, "weight_hr", *w.hr, "x", x);
+    check_dtype("weight_hr", *w.hr);
     require_shape(op, "weight_hr", *w.hr, {w.hh->shape[1], units}, " (a row per column of weight_hh)");
   }
   if (w.peep != nullptr) {
@@ -48,6 +59,11 @@ inline void check_layer(const char* op, const Array& x, const RecurrentWeights& 
   }
   check_bias("bias_ih", w.bias_ih);
   check_bias("bias_hh", w.bias_hh);
+  if (bytes) {
+    check_scale(op, "scale_ih", w.scale_ih, w.hh->shape[0]);
+    check_scale(op, "scale_hh", w.scale_hh, w.hh->shape[0]);
+  }
+  if (bytes && projects) check_scale(op, "scale_hr", w.scale_hr, w.hh->shape[1]);
   if (lengths != nullptr) check_lengths(op, *lengths, x.shape[0]);
 }
 
@@ -72,20 +88,17 @@ inline void narrow(std::initializer_list<Array*> results, DType dtype) {
   }
 }
 
-inline Layer layer_of(const RecurrentOptions& options, DType dtype, const Dims& y, const Array& weight,
-                      const Array& projection, const Array& peepholes, const Array* lengths) {
-  return {weight.device,
-          dtype,
-          options.cell,
-          options.reverse,
-          y[1],
-          y[0],
-          weight.shape[0] / gates_of(options.cell),
-          y[2],
-          {weight.data, pack_home(weight), weight.dtype},
-          {projection.data, projection.data != nullptr ? pack_home(projection) : nullptr, weight.dtype},
-          peepholes.data,
-          lengths != nullptr ? lengths->ptr<std::int64_t>() : nullptr};
+// A weight, which need not be there, and its scale, if its elements are bytes.
+inline Matrix matrix_of(const Array& weight, const Array& scale = Array()) {
+  if (weight.data == nullptr) return {};
+  return {weight.data, pack_home(weight), weight.dtype, static_cast<const float*>(scale.data)};
+}
+
+inline Layer layer_of(Device device, const RecurrentOptions& options, DType dtype, const Dims& y, const Matrix& weight,
+                      const Matrix& projection, index units, const Array& peepholes, const Array* lengths) {
+  return {device, dtype,      options.cell,   options.reverse,
+          y[1],   y[0],       units,          y[2],
+          weight, projection, peepholes.data, lengths != nullptr ? lengths->ptr<std::int64_t>() : nullptr};
 }
 
 }  // namespace mlext::rnn_detail

@@ -176,7 +176,8 @@ RecurrentGradients recurrent_gradient(const char* op, const Array* gy, const Arr
     const Array of_y = prepared(gy, dtype), of_h = prepared(gh, dtype), of_c = prepared(gc, dtype), w = dense(weight),
                 y = dense(left.y, dtype), w_hr = prepared(weights.hr, given_dtype),
                 peep = prepared(weights.peep, dtype);
-    const Layer layer = layer_of(options, dtype, shape, w, w_hr, peep, lengths);
+    const Layer layer =
+        layer_of(weight.device, options, dtype, shape, matrix_of(w), matrix_of(w_hr), units, peep, lengths);
     const Backward b{of_y.data,       of_h.data,  of_c.data,     y.data,     left.gates.data, left.before.data,
                      left.extra.data, out.x.data, out.sums.data, out.h.data, out.c.data,      out.projected.data};
     launch(op, {layer.flops(), static_cast<double>(left.gates.nbytes() + w.nbytes() + out.x.nbytes())},

@@ -18,6 +18,8 @@ struct Recurrence {
 struct RecurrentWeights {
   const Array *ih, *hh, *bias_ih, *bias_hh;    // a bias may be null
   const Array *hr = nullptr, *peep = nullptr;  // lstm: projection (P, H) and peepholes (3 H) of i f o, or null
+  // Of int8 weights, one per row, float32; null: the weights have the dtype of x.
+  const Array *scale_ih = nullptr, *scale_hh = nullptr, *scale_hr = nullptr;
 };
 struct RecurrentOptions {
   Cell cell;

@@ -24,10 +24,12 @@ using Six = std::tuple<Array, Array, Array, Array, Array, Array>;
 
 Six recurrent_door(std::string_view cell, const Array& x, const Array& weight_ih, const Array& weight_hh,
                    const Array* bias_ih, const Array* bias_hh, const Array* weight_hr, const Array* peepholes,
-                   const Array* h, const Array* c, const Array* lengths, bool reverse, bool saves) {
+                   const Array* scale_ih, const Array* scale_hh, const Array* scale_hr, const Array* h, const Array* c,
+                   const Array* lengths, bool reverse, bool saves) {
   const int i = cell_of(cell);
-  const Recurrence r = recurrent(kLayerNames[i], x, {&weight_ih, &weight_hh, bias_ih, bias_hh, weight_hr, peepholes}, h,
-                                 c, lengths, {static_cast<Cell>(i), reverse, saves});
+  const RecurrentWeights weights{&weight_ih, &weight_hh, bias_ih,  bias_hh, weight_hr,
+                                 peepholes,  scale_ih,   scale_hh, scale_hr};
+  const Recurrence r = recurrent(kLayerNames[i], x, weights, h, c, lengths, {static_cast<Cell>(i), reverse, saves});
   const auto some = [&](const Array& a) { return or_nothing(a, x.dtype); };
   return {r.y, r.h, some(r.c), some(r.gates), some(r.before), some(r.extra)};
 }
@@ -54,8 +56,8 @@ Five recurrent_gradient_door(std::string_view cell, const Array* gy, const Array
 
 void bind_rnn(py::module_& m) {
   door<&recurrent_door>(m, "recurrent",
-                        {"cell", "x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "peepholes", "h",
-                         "c", "lengths", "reverse", "saves"},
+                        {"cell", "x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "peepholes",
+                         "scale_ih", "scale_hh", "scale_hr", "h", "c", "lengths", "reverse", "saves"},
                         "(y, h, c, gates, before, extra) of a layer in one direction.");
   door<&recurrent_gradient_door>(m, "recurrent_gradient",
                                  {"cell", "gy", "gh", "gc", "y", "gates", "before", "extra", "weight_hh", "weight_hr",

@@ -12,7 +12,7 @@
 //   gru_before:  the same, but n = tanh(x_t + R (r h_{t-1}) + b)                                 Cho et al. 2014
 //
 // x_t: the input, (N, T, C), times its weight W (G H, C), with a bias (G H) or null; R (G H, H); b (G H) or null; first states
-// (N, H), null for 0; G gates. y (T, N, H). With a projection (P, H), h and y have P elements, and R as many columns. Lengths (N), int64, or null: sequence n ends after lengths[n] steps, y is 0 from there on, and
+// (N, H), null for 0; G gates. Weights may be int8 with a float32 scale per row: w = scale q, rounded to float32. y (T, N, H). With a projection (P, H), h and y have P elements, and R as many columns. Lengths (N), int64, or null: sequence n ends after lengths[n] steps, y is 0 from there on, and
 // nothing is computed for it. `reverse` begins with the last step of each. float32 and float64; halves compute in float32.
 // An element is a sum in an order fixed by the shapes: bits do not depend on threads nor on other sequences.
 #pragma once
@@ -50,23 +50,29 @@ struct StepGradientArgs {
   T *gx, *gsums, *factor;  // of x; of the sums, if that is another array; and of the sums, for the product that follows
   const T* greset;         // gru_before, after its first product: of r h
 };
-// One row times some packed tiles at once, each k steps deep: out = a B + bias, or out + a B; no bias: null.
+// One row times some packed tiles at once, each k steps deep: out = a B + bias, or out + a B; no bias: null. Elements of B are those
+// of its columns' scales if it is bytes: rounded to T before the product.
 constexpr int kRowTiles = 4, kRowVectors = 3;
-template <class T>
+template <class T, class B = T>
 struct RowArgs {
   index k;
   bool adds;
   const T* a;
   struct {
     index cols;
-    const T *b, *bias;
+    const B* b;
+    const float* scale;  // of bytes
+    const T* bias;
     T* out;
   } tile[kRowTiles];
 };
+// [tiles - 1][vectors in a row of a tile - 1]; null where registers are too few. Sums are those of GemmTypeKernels::row_tile.
+template <class T, class B = T>
+using RowTable = void (*[kRowTiles][kRowVectors])(const RowArgs<T, B>&);
 template <class T>
 struct RecurrentTypeKernels {
-  // [tiles - 1][vectors in a row of a tile - 1]; null where registers are too few. Sums are those of GemmTypeKernels::row_tile.
-  void (*row[kRowTiles][kRowVectors])(const RowArgs<T>&);
+  RowTable<T> row;
+  RowTable<T, std::int8_t> byte_row;  // float32 alone
   void (*step[kCells])(const StepArgs<T>&);
   void (*gradient[kCells])(const StepGradientArgs<T>&);
   // What gru_before does after its second product, of r h, and, on the way back, after its first.

@@ -2,6 +2,7 @@
 #include "kernels/rnn/rnn.h"
 
 #include "kernels/rnn/gates.h"
+#include "kernels/rnn/rows.h"
 #include "simd/math.h"
 #include "simd/parts.h"
 
@@ -226,48 +227,12 @@ void reset_gradient(const StepGradientArgs<T>& args) {
   });
 }
 
-// One tile has three sums at most, of which each waits four cycles for itself: with several, memory is what is waited for.
-template <class T, int S, int V>
-void row_tiles(const RowArgs<T>& args) {
-  using W = Vec<T>;
-  W sums[S][V];
-#pragma GCC unroll 12
-  for (int i = 0; i < S * V; ++i) sums[i / V][i % V] = W::zero();
-  for (index k = 0; k < args.k; ++k) {
-    const W x(args.a[k]);
-#pragma GCC unroll 12
-    for (int i = 0; i < S * V; ++i) {
-      W& sum = sums[i / V][i % V];
-      sum = fma(x, W::load(args.tile[i / V].b + (k * V + i % V) * W::N), sum);
-    }
-  }
-#pragma GCC unroll 4
-  for (int s = 0; s < S; ++s) {
-    const auto& tile = args.tile[s];
-#pragma GCC unroll 3
-    for (int v = 0; v < V; ++v) {
-      const index first = v * W::N, left = tile.cols - first, lanes = left < W::N ? left : W::N;
-      W sum = sums[s][v];
-      if (tile.bias != nullptr) sum += W::load(tile.bias + first, lanes);
-      if (args.adds) sum += W::load(tile.out + first, lanes);
-      sum.store(tile.out + first, lanes);
-    }
-  }
-}
-template <class T, int S, int... v>
-constexpr void add_rows(RecurrentTypeKernels<T>& t, Lanes<v...>) {
-  ((t.row[S - 1][v] = row_tiles<T, S, v + 1>), ...);
-}
-
 template <class T>
 constexpr RecurrentTypeKernels<T> make_type() {
   RecurrentTypeKernels<T> t{};
 #if defined(__AVX512F__)
-  using Vectors = typename MakeLanes<kRowVectors>::Type;
-  add_rows<T, 1>(t, Vectors{});
-  add_rows<T, 2>(t, Vectors{});
-  add_rows<T, 3>(t, Vectors{});
-  add_rows<T, 4>(t, Vectors{});
+  add_all_rows<T, T>(t.row);
+  if constexpr (sizeof(T) == sizeof(float)) add_all_rows<T, std::int8_t>(t.byte_row);
 #endif
 #define MLEXT_CELL(name)                                      \
   t.step[static_cast<int>(Cell::name)] = step<Cell::name, T>; \

@@ -18,11 +18,12 @@ using gemm_detail::Split;
 // kSlotOrder and kSlotPanels are those of the thread that called.
 enum Slot { kSlotOrder, kSlotInput, kSlotPanels, kSlotSecond, kSlotState, kSlotFactors, kSlotSums, kSlotPlaces };
 
-// A weight in memory, of any floating dtype, and where packs of it may be kept.
+// A weight in memory, of any floating dtype or of bytes, and where packs of it may be kept.
 struct Matrix {
-  const void* data;
-  Buffer* home;
-  DType dtype;
+  const void* data = nullptr;
+  Buffer* home = nullptr;
+  DType dtype = DType::float32;
+  const float* scale = nullptr;  // what a step of each row of bytes stands for; null for other dtypes
 };
 
 // A layer and one direction, as a closure holds it. Null where there is none.
@@ -43,7 +44,8 @@ struct Layer {
   // Of the second product of a step: that of a projection, or that third gate's part of the recurrent one; no data: none.
   Matrix second() const {
     if (cell != Cell::gru_before) return projection;
-    return {gemm_detail::at(weight.data, weight.dtype, 2 * units * units), weight.home, weight.dtype};
+    return {gemm_detail::at(weight.data, weight.dtype, 2 * units * units), weight.home, weight.dtype,
+            weight.scale != nullptr ? weight.scale + 2 * units : nullptr};
   }
   // Elements up to step t of sequence n, in rows of so many.
   index place(index n, index t, index row) const { return (t * sequences + n) * row; }
@@ -91,14 +93,36 @@ struct Rows {
 // does not fit has long been replaced.
 inline index turned(index i, index count, bool back) { return back ? count - 1 - i : i; }
 
-// Whether rows are one that several panels may be multiplied with at once.
+// Whether rows are one that several panels may be multiplied with at once, as they must be where bytes are read in place.
 template <class T>
 bool alone(const RecurrentTypeKernels<T>& kernels, index rows) {
   return rows == 1 && kernels.row[0][0] != nullptr;
 }
 
+// Rows of bytes times their scales.
+inline const float* widened(const std::int8_t* from, index row, const float* scale, index k, index rows) {
+  float* to = scratch<float>(kSlotFactors, rows * k);
+  for (index i = 0; i < rows; ++i) {
+    for (index j = 0; j < k; ++j) to[i * k + j] = scale[i] * static_cast<float>(from[i * row + j]);
+  }
+  return to;
+}
+// Rows of bytes as a panel: k rows of `width`, zeros behind the columns.
+inline void arrange_bytes(const std::int8_t* from, index row, index k, index cols, std::int8_t* to, index width) {
+  for (index j = 0; j < k; ++j, to += width) {
+    for (index i = 0; i < width; ++i) to[i] = i < cols ? from[i * row + j] : std::int8_t{0};
+  }
+}
+
 // A weight up to this size stays in L2 from step to step.
 constexpr index kNearWeight = 1 << 20;
+template <class T>
+constexpr bool is_far(index elements) {
+  return elements * static_cast<index>(sizeof(T)) > kNearWeight;
+}
+
+// Steps of a single sequence up to which bytes are not worth widening.
+constexpr index kFewSteps = 8;
 
 // A weight for one way: (k, n) in panels, each of one gate. Packed when made.
 template <class T>
@@ -107,6 +131,8 @@ struct Weight {
   index k, n, gates, row, col;  // strides between k and between n; n of each gate
   Split panels = Split::of(ceil_div(n, kernels.lanes), kernels.stream_vectors);
   const T* packed = nullptr;
+  const std::int8_t* bytes = nullptr;  // instead, in the same panels: times `scale`, in each product
+  const float* scale = nullptr;
   BufferRef kept{};
 
   index column(index panel) const { return panels.begin(panel) * kernels.lanes; }
@@ -114,19 +140,45 @@ struct Weight {
   index width(index panel) const { return panels.size(panel) * kernels.lanes; }
   index offset(index panel, index gate) const { return k * (gates * column(panel) + gate * width(panel)); }
 
-  Weight&& pack(const Matrix& weight, int slot) && {
+  PackKey key(const Matrix& weight) const {
     const int layout =
         (static_cast<int>(weight.dtype) * 64 + static_cast<int>(kernels.lanes)) * 8 + static_cast<int>(panels.size(0));
-    const PackKey key{PackKind::recurrent, weight.data, k, n * gates, row, col, layout};
-    packed = gemm_detail::kept_or_made<T>(weight.home, key, k * gates * column(panels.count), slot, kept, [&](T* to) {
+    return {PackKind::recurrent, weight.data, k, n * gates, row, col, layout};
+  }
+  // fill(panel, gate, to) for all of them, or nothing where they are kept.
+  template <class To, class Fill>
+  const To* pack_with(const Matrix& weight, Buffer* home, int slot, Fill fill) {
+    return gemm_detail::kept_or_made<To>(home, key(weight), k * gates * column(panels.count), slot, kept, [&](To* to) {
       for (index panel = 0; panel < panels.count; ++panel) {
-        for (index gate = 0; gate < gates; ++gate) {
-          const void* source = gemm_detail::at(weight.data, weight.dtype, (gate * n + column(panel)) * col);
-          kernels.pack_b(weight.dtype, source, row, col, k, cols(panel), to + offset(panel, gate), width(panel));
-        }
+        for (index gate = 0; gate < gates; ++gate) fill(panel, gate, to + offset(panel, gate));
       }
     });
+  }
+  // Bytes are widened in every call: kept, their panels would take four times the memory that they save. For a single row they
+  // may be read `in_place` of those, in panels of bytes.
+  Weight&& pack(const Matrix& weight, int slot, bool in_place = false) && {
+    const auto source = [&](index panel, index gate) { return gate * n + column(panel); };
+    if (weight.scale == nullptr) {
+      packed = pack_with<T>(weight, weight.home, slot, [&](index panel, index gate, T* to) {
+        const void* from = gemm_detail::at(weight.data, weight.dtype, source(panel, gate) * col);
+        kernels.pack_b(weight.dtype, from, row, col, k, cols(panel), to, width(panel));
+      });
+    } else if (in_place) {
+      scale = weight.scale;
+      bytes = pack_with<std::int8_t>(weight, weight.home, slot, [&](index panel, index gate, std::int8_t* to) {
+        arrange_bytes(rows_of(weight, source(panel, gate)), col, k, cols(panel), to, width(panel));
+      });
+    } else {
+      packed = pack_with<T>(weight, nullptr, slot, [&](index panel, index gate, T* to) {
+        const index first = source(panel, gate);
+        const float* wide = widened(rows_of(weight, first), col, weight.scale + first, k, cols(panel));
+        kernels.pack_b(DType::float32, wide, 1, k, k, cols(panel), to, width(panel));
+      });
+    }
     return std::move(*this);
+  }
+  const std::int8_t* rows_of(const Matrix& weight, index first) const {
+    return static_cast<const std::int8_t*>(weight.data) + first * col;
   }
 
   const T* bias_of(const void* bias, index panel, index gate) const {
@@ -146,7 +198,7 @@ struct Weight {
     p.tile.in = p.tile.out = out.data;
     p.tile.in_row = p.tile.out_row = out.row;
     p.tile.beta = adds;
-    p.far = k * gates * n * static_cast<index>(sizeof(T)) > kNearWeight;
+    p.far = is_far<T>(k * gates * n);
     p.tile.bias = bias_of(bias, panel, gate);
     const index next = panel * gates + gate + (back ? -1 : 1);
     if (next >= 0 && next < panels.count * gates) p.next = packed + offset(next / gates, next % gates);
@@ -157,8 +209,14 @@ struct Weight {
   template <class Out>
   void multiply_row(const RecurrentTypeKernels<T>& recurrent, const void* bias, bool adds, const T* a, Out out,
                     bool back) const {
+    bytes != nullptr ? multiply_row_with(recurrent.byte_row, bytes, bias, adds, a, out, back)
+                     : multiply_row_with(recurrent.row, packed, bias, adds, a, out, back);
+  }
+  template <class B, class Out>
+  void multiply_row_with(const RowTable<T, B>& table, const B* b, const void* bias, bool adds, const T* a, Out out,
+                         bool back) const {
     const index tiles = panels.count * gates;
-    RowArgs<T> args{};
+    RowArgs<T, B> args{};
     args.k = k;
     args.adds = adds;
     args.a = a;
@@ -167,9 +225,10 @@ struct Weight {
       for (some = 0; some < kRowTiles && i + some < tiles; ++some) {
         const index tile = turned(i + some, tiles, back), panel = tile / gates, gate = tile % gates;
         if (panels.size(panel) != vectors) break;
-        args.tile[some] = {cols(panel), packed + offset(panel, gate), bias_of(bias, panel, gate), out(panel, gate)};
+        const float* steps = scale != nullptr ? scale + gate * n + column(panel) : nullptr;
+        args.tile[some] = {cols(panel), b + offset(panel, gate), steps, bias_of(bias, panel, gate), out(panel, gate)};
       }
-      recurrent.row[some - 1][vectors - 1](args);
+      table[some - 1][vectors - 1](args);
     }
   }
 

@@ -10,6 +10,7 @@ from mlext import _C
 from mlext.autograd import aside
 from mlext.functional._common import bounds_along, jointly, keep, record
 from mlext.functional._geometry import check_rank
+from mlext.functional.quantized import refuse_gradient
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 Weights: TypeAlias = tuple[Any, Any, Any, Any, Any, Any]  # of x and of h, their biases, projection, peepholes
@@ -26,6 +27,19 @@ def check_weights(op: str, gates: int, weights: Weights) -> None:
         raise ValueError(f"{op}: argument 'weight_hh': expected shape ({letters}, H), got {weight_hh.shape}")
     if len(weight_ih) != rows:
         raise ValueError(f"{op}: argument 'weight_ih': expected {rows} rows, as weight_hh has, got {len(weight_ih)}")
+
+
+def checked_scales(op: str, scales: Any, weight_hr: Any) -> tuple[Any, Any, Any]:
+    """Return the scales of weights in bytes, None for those that are not there; TypeError or ValueError for others."""
+    if scales is None:
+        return None, None, None
+    expected = 2 if weight_hr is None else 3
+    if not isinstance(scales, (tuple, list)):
+        raise TypeError(f"{op}: argument 'scales': expected None or a tuple of arrays, got {type(scales).__name__}")
+    if len(scales) != expected or any(scale is None for scale in scales):
+        names = "weight_ih and weight_hh" if weight_hr is None else "weight_ih, weight_hh and weight_hr"
+        raise ValueError(f"{op}: argument 'scales': expected {expected}, those of {names}, got {len(scales)}")
+    return scales[0], scales[1], None if weight_hr is None else scales[2]
 
 
 def checked_integers(op: str, name: str, given: Any) -> Any:
@@ -70,10 +84,11 @@ class Layer(NamedTuple):
     cell: str
     weights: Weights
     reverse: bool
+    scales: tuple[Any, Any, Any] = (None, None, None)  # of weights in bytes: of x, of h, and of the projection
 
     def forward(self, x: Any, state: tuple[Any, Any], lengths: Any, saves: bool) -> tuple[Any, ...]:
         """Return y, h, c and what a gradient needs, steps first."""
-        return tuple(_C.recurrent(self.cell, x, *self.weights, *state, lengths, self.reverse, saves))
+        return tuple(_C.recurrent(self.cell, x, *self.weights, *self.scales, *state, lengths, self.reverse, saves))
 
     def backward(self, g: tuple[Any, Any, Any], x: Any, left: tuple[Any, ...], lengths: Any, wanted: list[bool]) -> Any:
         """Return gradients of x, of the weights and of the first states from those of y, h and c; None for unwanted."""
@@ -151,6 +166,8 @@ def run(
 ) -> tuple[Any, Any, Any]:
     """Return y (N, T, H) and the last h and c of a layer, on the tape."""
     values = (x, *layer.weights, *state)
+    if layer.scales[0] is not None:
+        refuse_gradient(layer.cell.partition("_")[0], *values)
     if not _C.tracks(*values):
         y, h, c = layer.forward(x, state, lengths, False)[:3]
         return steps_first(y), h, c

@@ -117,9 +117,9 @@ def quantized_linear(
     return _C.quantized_linear(x, values, scale, offset, x_scale, x_zero, activation, out_scale, out_zero)
 
 
-def refuse_gradient(name: str, x: ArrayLike) -> None:
-    """Raise if a gradient would be lost without a word."""
-    if _C.tracks(x):
+def refuse_gradient(name: str, *values: Any) -> None:
+    """Raise if a gradient would be lost without a word; the first value is ``x``."""
+    if _C.tracks(*values):
         raise RuntimeError(
             f"{name}: argument 'x': expected an array that tracks no gradient, got one that does; a quantised weight "
             "has no gradient: call it under mlext.no_grad() or with x.detach()"

@@ -6,7 +6,16 @@ from typing import Any
 
 from mlext.functional._common import ArrayLike
 from mlext.functional._geometry import check_rank
-from mlext.functional._recurrence import GATES, Layer, Weights, check_weights, checked_checkpoint, checked_lengths, run
+from mlext.functional._recurrence import (
+    GATES,
+    Layer,
+    Weights,
+    check_weights,
+    checked_checkpoint,
+    checked_lengths,
+    checked_scales,
+    run,
+)
 
 
 def rnn(
@@ -21,6 +30,7 @@ def rnn(
     lengths: ArrayLike | None = None,
     reverse: bool = False,
     checkpoint: int | None = None,
+    scales: Any = None,
 ) -> Any:
     """Simple recurrent layer (Elman 1990), ``h_t = act(W x_t + b_ih + R h_(t-1) + b_hh)``.
 
@@ -43,6 +53,9 @@ def rnn(
     checkpoint : int, optional
         Keep the state after so many steps, and compute the rest again when the gradient is asked for: gates of so many
         steps in memory, not of T, for a second forward pass.
+    scales : tuple of Tensor or ndarray of float32, optional
+        For inference with weights in bytes: weight_ih and weight_hh (and weight_hr) are int8, and these are what a step
+        of each of their rows stands for. ``x`` and all else is float32; sums are those of float32.
 
     Returns
     -------
@@ -57,6 +70,8 @@ def rnn(
         If dtypes differ or are not floating.
     ValueError
         If shapes do not fit, there is no step, or a length is not from 1 to T.
+    RuntimeError
+        If there are ``scales`` and an argument tracks gradients.
 
     Examples
     --------
@@ -68,7 +83,7 @@ def rnn(
     """
     cell = f"rnn_{checked_nonlinearity('rnn', nonlinearity)}"
     weights = (weight_ih, weight_hh, bias_ih, bias_hh, None, None)
-    options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint}
+    options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint, "scales": scales}
     y, h, _ = _layer(cell, x, (state, None), weights, options)
     return y, h
 
@@ -85,6 +100,7 @@ def gru(
     lengths: ArrayLike | None = None,
     reverse: bool = False,
     checkpoint: int | None = None,
+    scales: Any = None,
 ) -> Any:
     """Gated recurrent units (Cho et al. 2014), gates in the order r, z, n.
 
@@ -93,7 +109,7 @@ def gru(
 
     Parameters
     ----------
-    x, state, lengths, reverse, checkpoint
+    x, state, lengths, reverse, checkpoint, scales
         As in :func:`rnn`.
     weight_ih, weight_hh : Tensor or ndarray, shapes (3 H, C) and (3 H, H)
         W and R.
@@ -122,7 +138,7 @@ def gru(
     ((2, 5, 4), (2, 4))
     """
     weights = (weight_ih, weight_hh, bias_ih, bias_hh, None, None)
-    options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint}
+    options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint, "scales": scales}
     y, h, _ = _layer("gru" if reset_after else "gru_before", x, (state, None), weights, options)
     return y, h
 
@@ -140,6 +156,7 @@ def lstm(
     lengths: ArrayLike | None = None,
     reverse: bool = False,
     checkpoint: int | None = None,
+    scales: Any = None,
 ) -> Any:
     """Long short-term memory (Hochreiter and Schmidhuber 1997; Gers et al. 2000), gates in the order i, f, g, o.
 
@@ -148,7 +165,7 @@ def lstm(
 
     Parameters
     ----------
-    x, lengths, reverse, checkpoint
+    x, lengths, reverse, checkpoint, scales
         As in :func:`rnn`.
     state : pair of Tensor or ndarray, shape (N, H) each, or None
         h and c before the first step; None is 0.
@@ -182,7 +199,7 @@ def lstm(
     ((2, 5, 4), (2, 4), (2, 4))
     """
     weights = (weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, peepholes)
-    options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint}
+    options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint, "scales": scales}
     y, h, c = _layer("lstm", x, pair("lstm", state), weights, options)
     return y, (h, c)
 
@@ -212,4 +229,5 @@ def _layer(cell: str, x: Any, state: tuple[Any, Any], weights: Weights, options:
     check_weights(op, GATES[op], weights)
     lengths = checked_lengths(op, options["lengths"], x)
     checkpoint = checked_checkpoint(op, options["checkpoint"])
-    return run(Layer(cell, weights, options["reverse"]), x, state, lengths, checkpoint)
+    scales = checked_scales(op, options["scales"], weights[4])
+    return run(Layer(cell, weights, options["reverse"], scales), x, state, lengths, checkpoint)
