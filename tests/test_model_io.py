@@ -74,6 +74,7 @@ def test_every_layer_describes_itself(name, tmp_path):
         "WeightOnlyLinear": (70, 2, 4, 32),
         "Bilinear": (2, 3, 4),
         "Embedding": (5, 2, 0),
+        **dict.fromkeys(("WeightOnlyRNN", "WeightOnlyGRU", "WeightOnlyLSTM"), (3, 2, 2)),
         **dict.fromkeys(("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"), (3, 2)),
         "Residual": (ml.nn.Linear(2, 2),),
         "Skip": (ml.nn.Linear(2, 2),),

@@ -38,7 +38,7 @@ def checked_scales(op: str, scales: Any, weight_hr: Any) -> tuple[Any, Any, Any]
         raise TypeError(f"{op}: argument 'scales': expected None or a tuple of arrays, got {type(scales).__name__}")
     if len(scales) != expected or any(scale is None for scale in scales):
         names = "weight_ih and weight_hh" if weight_hr is None else "weight_ih, weight_hh and weight_hr"
-        raise ValueError(f"{op}: argument 'scales': expected {expected}, those of {names}, got {len(scales)}")
+        raise ValueError(f"{op}: argument 'scales': expected {expected} arrays, those of {names}, got {len(scales)}")
     return scales[0], scales[1], None if weight_hr is None else scales[2]
 
 

@@ -48,6 +48,7 @@ from mlext.nn.pooling import (
 )
 from mlext.nn.position import LearnedPosition, RotaryPosition, SinusoidalPosition
 from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
+from mlext.nn.quantized_recurrent import WeightOnlyGRU, WeightOnlyLSTM, WeightOnlyRNN
 from mlext.nn.recurrent import GRU, LSTM, RNN
 from mlext.nn.recurrent_cell import GRUCell, LSTMCell, RNNCell
 from mlext.nn.residual import Residual, Skip
@@ -137,5 +138,8 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "Upsample",
+    "WeightOnlyGRU",
+    "WeightOnlyLSTM",
     "WeightOnlyLinear",
+    "WeightOnlyRNN",
 ]

@@ -44,7 +44,8 @@ class _Fixed(Activated):
         return sizes_text(self)
 
 
-def _in_float32(x: Any) -> Any:
+def in_float32(x: Any) -> Any:
+    """Return x in the dtype that quantised layers take."""
     return x if getattr(x, "dtype", None) == "float32" else F.astype(x, "float32")
 
 
@@ -134,7 +135,7 @@ class QuantizedLinear(_Fixed):
 
     def run_with(self, x: Any, activation: str | None) -> Any:
         """Apply the layer and an activation in one kernel."""
-        x = _in_float32(x)
+        x = in_float32(x)
         return F.quantized_linear(x, self.values, self.scale, self.offset, self.x_scale, self.x_zero, activation)
 
 
@@ -229,7 +230,7 @@ class WeightOnlyLinear(_Fixed):
 
     def run_with(self, x: Any, activation: str | None) -> Any:
         """Apply the layer and an activation in one kernel."""
-        x = _in_float32(x)
+        x = in_float32(x)
         return F.weight_only_linear(x, self.values, self.scale, self.bias, self._group(), activation)
 
     def extra_repr(self) -> str:

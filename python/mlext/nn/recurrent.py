@@ -71,7 +71,7 @@ class _Recurrent(Module):
                 x = F.dropout(x, self.dropout, self.training, rng=self.rng) if self.dropout else x
             results = []
             for suffix in self._suffixes(i):
-                weights, more = weights_of(self, suffix)
+                weights, more = self._weights(suffix)
                 reverse = self._backwards or suffix.endswith("_reverse")
                 more |= {"lengths": lengths, "checkpoint": self.checkpoint, "reverse": reverse}
                 more |= {name: getattr(self, name) for name in self._options}
@@ -80,6 +80,10 @@ class _Recurrent(Module):
                 lasts.append(last)
             x = results[0] if len(results) == 1 else F.concat(results, axis=2)
         return x, self._joined(lasts)
+
+    def _weights(self, suffix: str) -> tuple[list[Any], dict[str, Any]]:
+        """Those of a direction of a layer, as functions take them."""
+        return weights_of(self, suffix)
 
     def _split(self, state: Any) -> list[Any]:
         """The first state of each layer and direction."""
