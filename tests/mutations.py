@@ -256,17 +256,30 @@ MUTATIONS = [
     ("csrc/kernels/rnn/gradient.cpp", "if (layer_.projects()) {", "if (false) {", "test_rnn.py"),
     ("csrc/kernels/rnn/rnn.simd.cpp", "peep(args, tile, 2);", "peep(args, tile, 1);", "test_rnn.py"),
     ("csrc/kernels/rnn/rows.h", "if (args.adds) sum", "if (false) sum", "test_rnn.py"),
-    ("csrc/kernels/rnn/walk.h", "if (panels.size(panel) != vectors) break;", "", "test_rnn.py"),
-    ("csrc/kernels/rnn/walk.h", "length[a] > length[b]", "length[a] < length[b]", "test_rnn.py"),
-    # Bytes: each row has a scale of its own, the third gate of gru_before too, and zeros lie behind the columns of a panel.
+    ("csrc/kernels/rnn/weight.h", "if (panels.size(panel) != vectors) break;", "", "test_rnn.py"),
+    # Directions side by side: each has its own memory, and gradients of x are a sum.
     (
-        "csrc/kernels/rnn/walk.h",
+        "csrc/kernels/rnn/rnn.bind.cpp",
+        "{static_cast<Cell>(i), k == 1, saves}",
+        "{static_cast<Cell>(i), false, saves}",
+        "test_rnn.py",
+    ),
+    (
+        "python/mlext/functional/_recurrence.py",
+        "total = _sum(total, _joined",
+        "total = _sum(None, _joined",
+        "test_rnn.py",
+    ),
+    ("csrc/kernels/rnn/walk.h", "length[a] > length[b]", "length[a] < length[b]", "test_rnn.py"),
+    # Bytes: each row has a scale of its own, the third gate of gru_before too.
+    (
+        "csrc/kernels/rnn/weight.h",
         "to[i * k + j] = scale[i] *",
         "to[i * k + j] = scale[0] *",
         "test_quantized_recurrent.py",
     ),
     ("csrc/kernels/rnn/walk.h", "? weight.scale + 2 * units", "? weight.scale", "test_quantized_recurrent.py"),
-    ("csrc/kernels/rnn/walk.h", "? scale + gate * n + column", "? scale + column", "test_quantized_recurrent.py"),
+    ("csrc/kernels/rnn/weight.h", "? scale + gate * n + column", "? scale + column", "test_quantized_recurrent.py"),
     ("csrc/kernels/rnn/rows.h", "b = b * scales[i / V]", "b = b * scales[0]", "test_quantized_recurrent.py"),
     (
         "python/mlext/nn/quantized_recurrent.py",

@@ -414,3 +414,95 @@ def test_no_sequences(dtype: str) -> None:
             assert y.dtype == h.dtype == values[0].dtype
         F.sum(y).backward()
         assert (values[2].grad.numpy().astype(np.float32) == 0).all()
+
+
+# ---- both directions at once -------------------------------------------------------------------------------------
+
+BOTH: list[tuple[str, dict[str, Any]]] = [
+    ("RNN", {}),
+    ("GRU", {}),
+    ("GRU", {"reset_after": False}),
+    ("LSTM", {}),
+    ("LSTM", {"proj_size": 7, "peepholes": True}),
+]
+
+
+def one_after_the_other(layer: Any, x: Any, state: Any, lengths: Any, checkpoint: int | None) -> list[Any]:
+    """Y and the last states of a bidirectional layer by the functions of one direction."""
+    kind = type(layer).__name__.lower()
+    options = {"reset_after": layer.reset_after} if kind == "gru" else {}
+    found = []
+    for i, suffix in enumerate(["_l0", "_l0_reverse"]):
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        weights = [getattr(layer, name + suffix) for name in names]
+        if kind == "lstm":
+            options = {name: getattr(layer, name + suffix) for name in ("weight_hr", "peepholes")}
+        first = tuple(part[i] for part in state) if kind == "lstm" else state[0][i]
+        more = {"lengths": lengths, "checkpoint": checkpoint, "reverse": i == 1}
+        found.append(getattr(F, kind)(x, first, *weights, **options, **more))
+    (y, last), (other, end) = found
+    lasts = zip(last, end, strict=True) if kind == "lstm" else [(last, end)]
+    return [F.concat([y, other], 2), *(F.stack(list(pair)) for pair in lasts)]
+
+
+@pytest.mark.parametrize(("kind", "more"), BOTH)
+@pytest.mark.parametrize("sizes", [(1, 9, 20, 70), (3, 9, 20, 70), (9, 9, 20, 70)])
+@pytest.mark.parametrize("used", ["yhc", "y", "h"])
+def test_both_directions_at_once_are_one_after_the_other(
+    threads: Callable[[int], None], kind: str, more: dict[str, Any], sizes: tuple[int, int, int, int], used: str
+) -> None:
+    """On one thread and on several: results bit for bit, gradients up to the order of two sums."""
+    n, steps, channels, units = sizes
+    layer = getattr(ml.nn, kind)(channels, units, bidirectional=True, rng=0, **more)
+    rng = np.random.default_rng(21)
+    given = rng.standard_normal((n, steps, channels)).astype(np.float32)
+    shapes = [(2, n, more.get("proj_size", units)), (2, n, units)][: 2 if kind == "LSTM" else 1]
+    firsts = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    for lengths, checkpoint in ((None, None), (rng.integers(1, steps + 1, n), None), (None, 4)):
+        seen: dict[bool, set[bytes]] = {False: set(), True: set()}
+        gradients = []
+        for count in (1, 2, 3):
+            threads(count)
+            for together in (False, True):
+                x, state = ml.tensor(given, requires_grad=True), [ml.tensor(v, requires_grad=True) for v in firsts]
+                layer.checkpoint = checkpoint
+                layer.zero_grad()
+                if together:
+                    y, last = layer(x, tuple(state) if kind == "LSTM" else state[0], lengths)
+                    out = [y, *(last if kind == "LSTM" else [last])]
+                else:
+                    out = one_after_the_other(layer, x, state, lengths, checkpoint)
+                sum(F.sum(F.sin(v) * (i + 1.0)) for i, v in enumerate(out) if "yhc"[i] in used).backward()
+                values = [x, *state, *layer.parameters()]
+                gradients.append([np.zeros(v.shape) if v.grad is None else v.grad.numpy() for v in values])
+                bits = [v.detach().numpy().tobytes() for v in out] + [g.tobytes() for g in gradients[-1]]
+                seen[together].add(b"".join(bits))
+                results = b"".join(bits[: len(out)])
+                assert all(each.startswith(results) for each in seen[True] | seen[False])
+        assert len(seen[True]) == len(seen[False]) == 1
+        for a, b in zip(*gradients[:2], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_both_directions_are_one_launch() -> None:
+    layer = ml.nn.GRU(3, 4, 2, bidirectional=True, rng=0)
+    with ml.profile() as p:
+        F.sum(layer(ml.ones(2, 5, 3))[0]).backward()
+    names = [event.name for event in p.events]
+    assert names.count("gru") == names.count("gru_gradient") == 2
+
+
+def test_errors_of_both_directions() -> None:
+    none, h = [None, None], [None] * 2
+    both = [np.ones((12, 3), np.float32)] * 2, [np.ones((12, 4), np.float32)] * 2
+    x = [np.ones((2, 5, 3), np.float32)] * 2
+    rest = [none] * 7 + [h, none, none, False]
+    assert len(_C.recurrent_both("gru", x, *both, *rest)) == 2
+    with pytest.raises(ValueError, match="gru: argument 'x': expected two arrays, one for each direction"):
+        _C.recurrent_both("gru", x[:1], *both, *rest)
+    with pytest.raises(ValueError, match="gru: argument 'weight_ih': expected two arrays"):
+        _C.recurrent_both("gru", x, [both[0][0], None], both[1], *rest)
+    with pytest.raises(ValueError, match="gru: argument 'weight_hh': expected sizes and a dtype as in the other"):
+        _C.recurrent_both("gru", [x[0], x[0][:1]], *both, *rest)
+    with pytest.raises(ValueError, match="gru_gradient: argument 'y': expected two arrays"):
+        _C.recurrent_gradient_both("gru", none, none, none, none, *[none] * 7)

@@ -603,6 +603,24 @@ def recurrent(
     saves: Any = ...,
     /,
 ) -> Any: ...
+def recurrent_both(
+    cell: Any,
+    x: Any = ...,
+    weight_ih: Any = ...,
+    weight_hh: Any = ...,
+    bias_ih: Any = ...,
+    bias_hh: Any = ...,
+    weight_hr: Any = ...,
+    peepholes: Any = ...,
+    scale_ih: Any = ...,
+    scale_hh: Any = ...,
+    scale_hr: Any = ...,
+    h: Any = ...,
+    c: Any = ...,
+    lengths: Any = ...,
+    saves: Any = ...,
+    /,
+) -> Any: ...
 def recurrent_gradient(
     cell: Any,
     gy: Any = ...,
@@ -617,6 +635,21 @@ def recurrent_gradient(
     peepholes: Any = ...,
     lengths: Any = ...,
     reverse: Any = ...,
+    /,
+) -> Any: ...
+def recurrent_gradient_both(
+    cell: Any,
+    gy: Any = ...,
+    gh: Any = ...,
+    gc: Any = ...,
+    y: Any = ...,
+    gates: Any = ...,
+    before: Any = ...,
+    extra: Any = ...,
+    weight_hh: Any = ...,
+    weight_hr: Any = ...,
+    peepholes: Any = ...,
+    lengths: Any = ...,
     /,
 ) -> Any: ...
 def reciprocal(x: Any, /) -> Any: ...

@@ -1,11 +1,14 @@
 // Recurrent layers at the door: checks, and what arrays become.
 #pragma once
 
+#include <array>
 #include <initializer_list>
+#include <vector>
 
 #include "core/array.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/launch.h"
 #include "core/packs.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/rnn/layer.h"
@@ -92,6 +95,45 @@ inline void narrow(std::initializer_list<Array*> results, DType dtype) {
 inline Matrix matrix_of(const Array& weight, const Array& scale = Array()) {
   if (weight.data == nullptr) return {};
   return {weight.data, pack_home(weight), weight.dtype, static_cast<const float*>(scale.data)};
+}
+
+// ---- launches of one call or of two ---------------------------------------------------------------------------------
+
+struct Arguments {
+  std::vector<const Array*> reads, writes;
+};
+
+// What runs as one has the same sizes but for the steps.
+inline void check_same(const char* op, const Layer& a, const Layer& b) {
+  if (a.sequences != b.sequences || a.units != b.units || a.outputs != b.outputs || a.weight.dtype != b.weight.dtype)
+    refuse(op, "weight_hh", "sizes and a dtype as in the other direction", "others");
+}
+
+// Calls that are ready, as one launch; nothing to do: none.
+template <class Ready, std::size_t N, class Walk>
+void launch_all(const char* op, const std::array<Ready, N>& calls, Walk walk) {
+  Arguments arguments;
+  std::array<decltype(Ready::run), N> runs;
+  Work work;
+  for (std::size_t i = 0; i < N; ++i) {
+    calls[i].list(arguments);
+    runs[i] = calls[i].run;
+    check_same(op, runs[0].layer, runs[i].layer);
+    work.flops += calls[i].work.flops;
+    work.bytes += calls[i].work.bytes;
+  }
+  if (runs[0].layer.sequences == 0) return;
+  launch(op, work, arguments.reads, arguments.writes, [runs, walk] { walk(runs); });
+}
+
+template <class Ready, std::size_t N, class Finish>
+auto results(std::array<Ready, N>& calls, Finish finish) {
+  std::array<decltype(Ready::out), N> made;
+  for (std::size_t i = 0; i < N; ++i) {
+    finish(calls[i].out);
+    made[i] = std::move(calls[i].out);
+  }
+  return made;
 }
 
 inline Layer layer_of(Device device, const RecurrentOptions& options, DType dtype, const Dims& y, const Matrix& weight,

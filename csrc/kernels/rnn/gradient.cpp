@@ -135,60 +135,102 @@ class BackwardWalk {
   std::optional<Weight<T>> second_;  // of the projection, or of r h
 };
 
-}  // namespace
-}  // namespace rnn_detail
-
-RecurrentGradients recurrent_gradient(const char* op, const Array* gy, const Array* gh, const Array* gc,
-                                      const Recurrence& left, const RecurrentWeights& weights, const Array* lengths,
-                                      const RecurrentOptions& options) {
-  using namespace rnn_detail;
-  if (left.y.rank() != 3) refuse(op, "y", "3 dimensions (T, N, H)", "shape ", left.y.shape);
-  const Array& weight = *weights.hh;
-  const Dims shape = left.y.shape;
-  const index steps = shape[0], n = shape[1], outputs = shape[2], gates = gates_of(options.cell);
-  const index units = weights.hr != nullptr ? weights.hr->shape[1] : outputs;
-  const DType given_dtype = weight.dtype, dtype = accumulate_dtype(given_dtype);
+void check_gradient(const char* op, const RecurrentGradientCall& call, index units) {
+  const Array &weight = *call.weights.hh, &y = call.left.y;
+  const index steps = y.shape[0], n = y.shape[1], outputs = y.shape[2], gates = gates_of(call.options.cell);
   const auto check = [&](const char* name, const Array* g, const Dims& expected) {
     if (g == nullptr) return;
     require_same_dtype(op, name, *g, "weight_hh", weight);
     require_shape(op, name, *g, expected, "");
   };
   require_shape(op, "weight_hh", weight, {gates * units, outputs}, "");
-  check("gy", gy, shape);
-  check("gh", gh, {n, outputs});
-  check("gc", gc, {n, units});
+  check("gy", call.gy, y.shape);
+  check("gh", call.gh, {n, outputs});
+  check("gc", call.gc, {n, units});
   const auto check_left = [&](const char* name, const Array& a, const Dims& expected) {
-    require_dtype(op, name, a, dtype, " (as the layer left it)");
+    require_dtype(op, name, a, accumulate_dtype(weight.dtype), " (as the layer left it)");
     require_shape(op, name, a, expected, " (as the layer left it)");
   };
-  require_same_dtype(op, "y", left.y, "weight_hh", weight);
+  require_same_dtype(op, "y", y, "weight_hh", weight);
   if (gates > 1) {
-    check_left("gates", left.gates, {steps, n, gates * units});
-    check_left("before", left.before, shape);
-    check_left("extra", left.extra, {steps, n, units});
+    check_left("gates", call.left.gates, {steps, n, gates * units});
+    check_left("before", call.left.before, y.shape);
+    check_left("extra", call.left.extra, {steps, n, units});
   }
-  if (lengths != nullptr) check_lengths(op, *lengths, n);
+  if (call.lengths != nullptr) check_lengths(op, *call.lengths, n);
+}
+
+// A call whose arguments were checked: what it reads, as the kernels want it, and what it will leave.
+struct Ready {
+  RecurrentGradients out;
+  Array gy, gh, gc, w, y, gates, before, extra, w_hr, peep;
+  const Array* lengths;
+  Run<Backward> run{};
+  Work work{};
+
+  void list(Arguments& to) const {
+    to.reads.insert(to.reads.end(), {given(gy), given(gh), given(gc), &w, &y, given(gates), given(before), given(extra),
+                                     given(w_hr), given(peep), lengths});
+    to.writes.insert(to.writes.end(), {&out.x, given(out.sums), &out.h, given(out.c), given(out.projected)});
+  }
+};
+
+Ready ready(const char* op, const RecurrentGradientCall& call) {
+  const auto& [gy, gh, gc, left, weights, lengths, options] = call;
+  if (left.y.rank() != 3) refuse(op, "y", "3 dimensions (T, N, H)", "shape ", left.y.shape);
+  const Array& weight = *weights.hh;
+  const Dims shape = left.y.shape;
+  const index steps = shape[0], n = shape[1], outputs = shape[2], gates = gates_of(options.cell);
+  const index units = weights.hr != nullptr ? weights.hr->shape[1] : outputs;
+  const DType dtype = accumulate_dtype(weight.dtype);
+  check_gradient(op, call, units);
   const Dims wide{steps, n, gates * units}, last{n, outputs};
   const auto make = [&](bool wanted, const Dims& of) { return result(wanted, of, dtype, weight.device); };
-  RecurrentGradients out{make(true, wide), make(options.cell == Cell::gru, wide), make(true, last),
-                         make(options.cell == Cell::lstm, {n, units}), make(weights.hr != nullptr, shape)};
-  if (last.count() > 0) {
-    const Array of_y = prepared(gy, dtype), of_h = prepared(gh, dtype), of_c = prepared(gc, dtype), w = dense(weight),
-                y = dense(left.y, dtype), w_hr = prepared(weights.hr, given_dtype),
-                peep = prepared(weights.peep, dtype);
-    const Layer layer =
-        layer_of(weight.device, options, dtype, shape, matrix_of(w), matrix_of(w_hr), units, peep, lengths);
-    const Backward b{of_y.data,       of_h.data,  of_c.data,     y.data,     left.gates.data, left.before.data,
-                     left.extra.data, out.x.data, out.sums.data, out.h.data, out.c.data,      out.projected.data};
-    launch(op, {layer.flops(), static_cast<double>(left.gates.nbytes() + w.nbytes() + out.x.nbytes())},
-           {given(of_y), given(of_h), given(of_c), &w, &y, given(left.gates), given(left.before), given(left.extra),
-            given(w_hr), given(peep), lengths},
-           {&out.x, given(out.sums), &out.h, given(out.c), given(out.projected)},
-           [layer, b] { walk<BackwardWalk>(gemm_kernels(layer.device), recurrent_kernels(layer.device), layer, b); });
-  }
-  narrow({&out.x, &out.sums, &out.h, &out.c, &out.projected}, given_dtype);
-  if (options.cell != Cell::gru) out.sums = out.x;
-  return out;
+  Ready r{{make(true, wide), make(options.cell == Cell::gru, wide), make(true, last),
+           make(options.cell == Cell::lstm, {n, units}), make(weights.hr != nullptr, shape)},
+          prepared(gy, dtype),
+          prepared(gh, dtype),
+          prepared(gc, dtype),
+          dense(weight),
+          dense(left.y, dtype),
+          left.gates,
+          left.before,
+          left.extra,
+          prepared(weights.hr, weight.dtype),
+          prepared(weights.peep, dtype),
+          lengths};
+  const Layer layer =
+      layer_of(weight.device, options, dtype, shape, matrix_of(r.w), matrix_of(r.w_hr), units, r.peep, lengths);
+  r.run = {layer,
+           {r.gy.data, r.gh.data, r.gc.data, r.y.data, r.gates.data, r.before.data, r.extra.data, r.out.x.data,
+            r.out.sums.data, r.out.h.data, r.out.c.data, r.out.projected.data}};
+  r.work = {layer.flops(), static_cast<double>(r.gates.nbytes() + r.w.nbytes() + r.out.x.nbytes())};
+  return r;
+}
+
+template <std::size_t N>
+std::array<RecurrentGradients, N> run_all(const char* op, std::array<Ready, N> calls,
+                                          const RecurrentGradientCall& call) {
+  launch_all(op, calls, [](const std::array<Run<Backward>, N>& runs) {
+    const Device device = runs[0].layer.device;
+    walk<BackwardWalk>(gemm_kernels(device), recurrent_kernels(device), runs);
+  });
+  return results(calls, [&](RecurrentGradients& out) {
+    narrow({&out.x, &out.sums, &out.h, &out.c, &out.projected}, call.weights.hh->dtype);
+    if (call.options.cell != Cell::gru) out.sums = out.x;
+  });
+}
+
+}  // namespace
+}  // namespace rnn_detail
+
+RecurrentGradients recurrent_gradient(const char* op, const RecurrentGradientCall& call) {
+  return rnn_detail::run_all<1>(op, {rnn_detail::ready(op, call)}, call)[0];
+}
+
+BothGradients recurrent_gradient_both(const char* op, const RecurrentGradientCall& there,
+                                      const RecurrentGradientCall& back) {
+  return rnn_detail::run_all<2>(op, {rnn_detail::ready(op, there), rnn_detail::ready(op, back)}, there);
 }
 
 }  // namespace mlext

@@ -1,6 +1,8 @@
 // Recurrent layers over arrays: checked, launched. rnn.h has the formulas and the layout.
 #pragma once
 
+#include <array>
+
 #include "core/array.h"
 #include "kernels/rnn/rnn.h"
 
@@ -25,8 +27,16 @@ struct RecurrentOptions {
   Cell cell;
   bool reverse, saves;
 };
-Recurrence recurrent(const char* op, const Array& x, const RecurrentWeights& weights, const Array* h, const Array* c,
-                     const Array* lengths, const RecurrentOptions& options);
+struct RecurrentCall {
+  const Array& x;
+  RecurrentWeights weights;
+  const Array *h, *c, *lengths;  // each may be null
+  RecurrentOptions options;
+};
+Recurrence recurrent(const char* op, const RecurrentCall& call);
+// Both directions of a layer, of the same sizes but for their steps: side by side, where there are threads for it.
+using Recurrences = std::array<Recurrence, 2>;
+Recurrences recurrent_both(const char* op, const RecurrentCall& there, const RecurrentCall& back);
 
 // From the gradients of y, h and c, each may be null, and what the layer left: y (rnn), gates and extra (lstm, gru), before (gru).
 struct RecurrentGradients {
@@ -34,8 +44,16 @@ struct RecurrentGradients {
   Array h, c;       // of the first states
   Array projected;  // of all h, if there is a projection
 };
-RecurrentGradients recurrent_gradient(const char* op, const Array* gy, const Array* gh, const Array* gc,
-                                      const Recurrence& left, const RecurrentWeights& weights, const Array* lengths,
-                                      const RecurrentOptions& options);
+struct RecurrentGradientCall {
+  const Array *gy, *gh, *gc;
+  Recurrence left;
+  RecurrentWeights weights;
+  const Array* lengths;
+  RecurrentOptions options;
+};
+RecurrentGradients recurrent_gradient(const char* op, const RecurrentGradientCall& call);
+using BothGradients = std::array<RecurrentGradients, 2>;
+BothGradients recurrent_gradient_both(const char* op, const RecurrentGradientCall& there,
+                                      const RecurrentGradientCall& back);
 
 }  // namespace mlext

@@ -12,48 +12,83 @@ namespace mlext {
 MLEXT_DISPATCH(GemmKernels, gemm_kernels)
 MLEXT_DISPATCH(RecurrentKernels, recurrent_kernels)
 
-Recurrence recurrent(const char* op, const Array& x, const RecurrentWeights& weights, const Array* h, const Array* c,
-                     const Array* lengths, const RecurrentOptions& options) {
-  using namespace rnn_detail;
-  check_layer(op, x, weights, lengths, options.cell);
-  const index n = x.shape[0], steps = x.shape[1], outputs = weights.hh->shape[1], gates = gates_of(options.cell),
-              units = weights.hh->shape[0] / gates;
+namespace rnn_detail {
+namespace {
+
+// A call whose arguments were checked: what it reads, as the kernels want it, and what it will leave.
+struct Ready {
+  Recurrence out;
+  Array x, w_ih, w_hh, b_ih, b_hh, h, c, w_hr, peep, s_ih, s_hh, s_hr;
+  const Array* lengths;
+  Run<Forward> run{};
+  Work work{};
+
+  void list(Arguments& to) const {
+    to.reads.insert(to.reads.end(), {&x, &w_ih, &w_hh, given(b_ih), given(b_hh), given(h), given(c), given(w_hr),
+                                     given(peep), given(s_ih), given(s_hh), given(s_hr), lengths});
+    to.writes.insert(to.writes.end(),
+                     {&out.y, &out.h, given(out.c), given(out.gates), given(out.before), given(out.extra)});
+  }
+};
+
+Ready ready(const char* op, const RecurrentCall& call) {
+  const auto& [x, w, h, c, lengths, options] = call;
+  check_layer(op, x, w, lengths, options.cell);
+  const index n = x.shape[0], steps = x.shape[1], outputs = w.hh->shape[1], gates = gates_of(options.cell),
+              units = w.hh->shape[0] / gates;
   const DType dtype = accumulate_dtype(x.dtype);
   const Dims all{steps, n, outputs}, last{n, outputs};
   check_state(op, "h", h, x, last);
   check_state(op, "c", c, x, {n, units});
-  const auto make = [&](bool wanted, const Dims& shape) { return result(wanted, shape, dtype, x.device); };
+  const auto make = [&, &x = x](bool wanted, const Dims& shape) { return result(wanted, shape, dtype, x.device); };
   const bool gated = gates > 1;
-  Recurrence out{make(true, all),
-                 make(true, last),
-                 make(options.cell == Cell::lstm, {n, units}),
-                 make(options.saves && gated, {steps, n, gates * units}),
-                 make(options.saves, all),
-                 make(options.saves && gated, {steps, n, units})};
-  const Array inputs = x.dtype == dtype && x.strides[2] == 1 ? x : dense(x, dtype), w_ih = dense(*weights.ih),
-              w_hh = dense(*weights.hh), b_ih = prepared(weights.bias_ih, dtype),
-              b_hh = prepared(weights.bias_hh, dtype), h_first = prepared(h, dtype), c_first = prepared(c, dtype),
-              w_hr = prepared(weights.hr, w_hh.dtype), peep = prepared(weights.peep, dtype),
-              s_ih = prepared(weights.scale_ih, dtype), s_hh = prepared(weights.scale_hh, dtype),
-              s_hr = prepared(weights.scale_hr, dtype);
-  if (last.count() > 0) {
-    const Layer layer =
-        layer_of(x.device, options, dtype, all, matrix_of(w_hh, s_hh), matrix_of(w_hr, s_hr), units, peep, lengths);
-    const Forward f{matrix_of(w_ih, s_ih), inputs.data,     b_ih.data,     b_hh.data,
-                    h_first.data,          c_first.data,    x.shape[2],    inputs.strides[0],
-                    inputs.strides[1],     out.y.data,      out.h.data,    out.c.data,
-                    out.gates.data,        out.before.data, out.extra.data};
-    const double of_x = 2.0 * static_cast<double>(n * steps) * static_cast<double>(gates * units * x.shape[2]);
-    launch(op,
-           {of_x + layer.flops(),
-            static_cast<double>(inputs.nbytes() + w_ih.nbytes() + w_hh.nbytes() + out.y.nbytes() + out.gates.nbytes())},
-           {&inputs, &w_ih, &w_hh, given(b_ih), given(b_hh), given(h_first), given(c_first), given(w_hr), given(peep),
-            given(s_ih), given(s_hh), given(s_hr), lengths},
-           {&out.y, &out.h, given(out.c), given(out.gates), given(out.before), given(out.extra)},
-           [layer, f] { walk<ForwardWalk>(gemm_kernels(layer.device), recurrent_kernels(layer.device), layer, f); });
-  }
-  narrow({&out.y, &out.h, &out.c}, x.dtype);
-  return out;
+  Ready r{{make(true, all), make(true, last), make(options.cell == Cell::lstm, {n, units}),
+           make(options.saves && gated, {steps, n, gates * units}), make(options.saves, all),
+           make(options.saves && gated, {steps, n, units})},
+          x.dtype == dtype && x.strides[2] == 1 ? x : dense(x, dtype),
+          dense(*w.ih),
+          dense(*w.hh),
+          prepared(w.bias_ih, dtype),
+          prepared(w.bias_hh, dtype),
+          prepared(h, dtype),
+          prepared(c, dtype),
+          prepared(w.hr, w.hh->dtype),
+          prepared(w.peep, dtype),
+          prepared(w.scale_ih, dtype),
+          prepared(w.scale_hh, dtype),
+          prepared(w.scale_hr, dtype),
+          lengths};
+  const Layer layer = layer_of(x.device, options, dtype, all, matrix_of(r.w_hh, r.s_hh), matrix_of(r.w_hr, r.s_hr),
+                               units, r.peep, lengths);
+  const Recurrence& out = r.out;
+  r.run = {
+      layer,
+      {matrix_of(r.w_ih, r.s_ih), r.x.data, r.b_ih.data, r.b_hh.data, r.h.data, r.c.data, x.shape[2], r.x.strides[0],
+       r.x.strides[1], out.y.data, out.h.data, out.c.data, out.gates.data, out.before.data, out.extra.data}};
+  const double of_x = 2.0 * static_cast<double>(n * steps) * static_cast<double>(gates * units * x.shape[2]);
+  r.work = {of_x + layer.flops(), static_cast<double>(r.x.nbytes() + r.w_ih.nbytes() + r.w_hh.nbytes() +
+                                                      out.y.nbytes() + out.gates.nbytes())};
+  return r;
+}
+
+template <std::size_t N>
+std::array<Recurrence, N> run_all(const char* op, std::array<Ready, N> calls, DType dtype) {
+  launch_all(op, calls, [](const std::array<Run<Forward>, N>& runs) {
+    const Device device = runs[0].layer.device;
+    walk<ForwardWalk>(gemm_kernels(device), recurrent_kernels(device), runs);
+  });
+  return results(calls, [&](Recurrence& out) { narrow({&out.y, &out.h, &out.c}, dtype); });
+}
+
+}  // namespace
+}  // namespace rnn_detail
+
+Recurrence recurrent(const char* op, const RecurrentCall& call) {
+  return rnn_detail::run_all<1>(op, {rnn_detail::ready(op, call)}, call.x.dtype)[0];
+}
+
+Recurrences recurrent_both(const char* op, const RecurrentCall& there, const RecurrentCall& back) {
+  return rnn_detail::run_all<2>(op, {rnn_detail::ready(op, there), rnn_detail::ready(op, back)}, there.x.dtype);
 }
 
 }  // namespace mlext

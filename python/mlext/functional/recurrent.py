@@ -81,10 +81,9 @@ def rnn(
     >>> y.shape, h.shape
     ((2, 5, 4), (2, 4))
     """
-    cell = f"rnn_{checked_nonlinearity('rnn', nonlinearity)}"
     weights = (weight_ih, weight_hh, bias_ih, bias_hh, None, None)
     options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint, "scales": scales}
-    y, h, _ = _layer(cell, x, (state, None), weights, options)
+    y, h, _ = _layer(cell_of("rnn", nonlinearity), x, (state, None), weights, options)
     return y, h
 
 
@@ -139,7 +138,7 @@ def gru(
     """
     weights = (weight_ih, weight_hh, bias_ih, bias_hh, None, None)
     options = {"lengths": lengths, "reverse": reverse, "checkpoint": checkpoint, "scales": scales}
-    y, h, _ = _layer("gru" if reset_after else "gru_before", x, (state, None), weights, options)
+    y, h, _ = _layer(cell_of("gru", reset_after=reset_after), x, (state, None), weights, options)
     return y, h
 
 
@@ -223,11 +222,40 @@ def pair(name: str, state: Any) -> tuple[Any, Any]:
     return state[0], state[1]
 
 
-def _layer(cell: str, x: Any, state: tuple[Any, Any], weights: Weights, options: dict[str, Any]) -> Any:
+def cell_of(kind: str, nonlinearity: str = "tanh", reset_after: bool = True) -> str:
+    """Return what the kernels call a cell."""
+    if kind == "rnn":
+        return f"rnn_{checked_nonlinearity('rnn', nonlinearity)}"
+    return "gru_before" if kind == "gru" and not reset_after else kind
+
+
+def both(
+    kind: str,
+    x: Any,
+    states: list[Any],
+    given: list[tuple[Weights, Any]],
+    lengths: Any,
+    checkpoint: Any,
+    **of_cell: Any,
+) -> tuple[Any, list[Any]]:
+    """Return y of both directions side by side, and their last states; ``given`` are weights and scales of each."""
+    cell = cell_of(kind, **of_cell)
+    states = [pair(kind, state) if kind == "lstm" else (state, None) for state in states]
+    layers = tuple(_checked(cell, x, weights, i == 1, scales) for i, (weights, scales) in enumerate(given))
+    y, lasts = run(layers, x, states, checked_lengths(kind, lengths, x), checked_checkpoint(kind, checkpoint))
+    return y, lasts if kind == "lstm" else [last[0] for last in lasts]
+
+
+def _checked(cell: str, x: Any, weights: Weights, reverse: bool, scales: Any) -> Layer:
     op = cell.partition("_")[0]
     check_rank(op, "x", x, "(N, T, C)")
     check_weights(op, GATES[op], weights)
+    return Layer(cell, weights, reverse, checked_scales(op, scales, weights[4]))
+
+
+def _layer(cell: str, x: Any, state: tuple[Any, Any], weights: Weights, options: dict[str, Any]) -> Any:
+    op = cell.partition("_")[0]
+    layer = _checked(cell, x, weights, options["reverse"], options["scales"])
     lengths = checked_lengths(op, options["lengths"], x)
-    checkpoint = checked_checkpoint(op, options["checkpoint"])
-    scales = checked_scales(op, options["scales"], weights[4])
-    return run(Layer(cell, weights, options["reverse"], scales), x, state, lengths, checkpoint)
+    y, lasts = run((layer,), x, [state], lengths, checked_checkpoint(op, options["checkpoint"]))
+    return (y, *lasts[0])

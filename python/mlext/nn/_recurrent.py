@@ -37,10 +37,9 @@ def add_weights(layer: Module, shapes: dict[str, tuple[int, ...]], units: int, s
             setattr(layer, name + suffix, None)
 
 
-def weights_of(layer: Any, suffix: str) -> tuple[list[Any], dict[str, Any]]:
-    """Return those weights, as functions take them: the first four, and what only lstm has, by name."""
-    found = {name: getattr(layer, name + suffix) for name in NAMES}
-    return [found.pop(name) for name in NAMES[:4]], {name: value for name, value in found.items() if value is not None}
+def weights_of(layer: Any, suffix: str) -> tuple[Any, ...]:
+    """Return the weights of one direction, None for those that are not there."""
+    return tuple([getattr(layer, name + suffix) for name in NAMES])
 
 
 def steps_of(x: Any) -> Any:

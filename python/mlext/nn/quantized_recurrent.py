@@ -49,10 +49,9 @@ class _WeightOnly(_Recurrent):
             delattr(self, name)  # a Parameter of the constructor, which no buffer replaces
         self.register_buffer(name, None if value is None else tensor(value))
 
-    def _weights(self, suffix: str) -> tuple[list[Any], dict[str, Any]]:
-        weights, more = super()._weights(suffix)
+    def _weights(self, suffix: str) -> tuple[Any, Any]:
         scales = [getattr(self, name.replace("weight", "scale") + suffix) for name in WEIGHTS]
-        return weights, more | {"scales": [scale for scale in scales if scale is not None]}
+        return super()._weights(suffix)[0], [scale for scale in scales if scale is not None]
 
     def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
         """Return h of all steps, and the last states."""

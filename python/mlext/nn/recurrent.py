@@ -8,7 +8,7 @@ from mlext import dtypes
 from mlext import functional as F
 from mlext.functional._recurrence import checked_checkpoint
 from mlext.functional.random import check_probability
-from mlext.functional.recurrent import checked_nonlinearity, pair
+from mlext.functional.recurrent import both, checked_nonlinearity, pair
 from mlext.nn._door import positive_int
 from mlext.nn._recurrent import add_weights, shapes_of, steps_of, weights_of
 from mlext.nn.module import Module
@@ -69,21 +69,25 @@ class _Recurrent(Module):
         for i in range(self.num_layers):
             if i > 0:
                 x = F.dropout(x, self.dropout, self.training, rng=self.rng) if self.dropout else x
-            results = []
-            for suffix in self._suffixes(i):
-                weights, more = self._weights(suffix)
-                reverse = self._backwards or suffix.endswith("_reverse")
-                more |= {"lengths": lengths, "checkpoint": self.checkpoint, "reverse": reverse}
-                more |= {name: getattr(self, name) for name in self._options}
-                y, last = getattr(F, self._kind)(x, firsts[len(lasts)], *weights, **more)
-                results.append(y)
-                lasts.append(last)
-            x = results[0] if len(results) == 1 else F.concat(results, axis=2)
+            given = [self._weights(suffix) for suffix in self._suffixes(i)]
+            x, found = self._run(x, firsts[len(lasts) : len(lasts) + len(given)], given, lengths)
+            lasts += found
         return x, self._joined(lasts)
 
-    def _weights(self, suffix: str) -> tuple[list[Any], dict[str, Any]]:
-        """Those of a direction of a layer, as functions take them."""
-        return weights_of(self, suffix)
+    def _run(self, x: Any, states: list[Any], given: list[Any], lengths: Any) -> tuple[Any, list[Any]]:
+        """Y and the last states of a layer of the stack."""
+        options = {"lengths": lengths, "checkpoint": self.checkpoint}
+        options |= {name: getattr(self, name) for name in self._options}
+        if len(given) == 2:
+            return both(self._kind, x, states, given, **options)
+        (first, scales), reverse = given[0], self._backwards
+        names = {"weight_hr": first[4], "peepholes": first[5]} if self._kind == "lstm" else {}
+        y, last = getattr(F, self._kind)(x, states[0], *first[:4], **names, scales=scales, reverse=reverse, **options)
+        return y, [last]
+
+    def _weights(self, suffix: str) -> tuple[Any, Any]:
+        """Those of a direction of a layer, and their scales, if they are bytes."""
+        return weights_of(self, suffix), None
 
     def _split(self, state: Any) -> list[Any]:
         """The first state of each layer and direction."""

@@ -38,7 +38,7 @@ class _Cell(Module):
     def forward(self, x: Any, state: Any = None) -> Any:
         """Return the next state."""
         options = {name: getattr(self, name) for name in self._options}
-        return getattr(F, f"{self._kind}_cell")(x, state, *weights_of(self, "")[0], **options)
+        return getattr(F, f"{self._kind}_cell")(x, state, *weights_of(self, "")[:4], **options)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
