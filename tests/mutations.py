@@ -265,9 +265,9 @@ MUTATIONS = [
         "test_rnn.py",
     ),
     (
-        "python/mlext/functional/_recurrence.py",
-        "total = _sum(total, _joined",
-        "total = _sum(None, _joined",
+        "python/mlext/functional/_both_directions.py",
+        "_C.add(there, back)",
+        "there",
         "test_rnn.py",
     ),
     ("csrc/kernels/rnn/walk.h", "length[a] > length[b]", "length[a] < length[b]", "test_rnn.py"),

@@ -1,9 +1,7 @@
-"""A recurrent layer in one or both directions as a node of the tape, whole or in parts that a gradient makes again."""
+"""One recurrent layer in one direction as a node of the tape, whole or in parts that a gradient computes again."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -88,8 +86,23 @@ class Layer(NamedTuple):
     reverse: bool
     scales: tuple[Any, Any, Any] = (None, None, None)  # of weights in bytes: of x, of h, and of the projection
 
+    def forward(self, x: Any, state: tuple[Any, Any], lengths: Any, saves: bool) -> tuple[Any, ...]:
+        """Return y, h, c and what a gradient needs, steps first."""
+        return tuple(_C.recurrent(self.cell, x, *self.weights, *self.scales, *state, lengths, self.reverse, saves))
+
+    def backward(self, g: tuple[Any, Any, Any], x: Any, left: tuple[Any, ...], lengths: Any, wanted: list[bool]) -> Any:
+        """Return gradients of x, of the weights and of the first states from those of y, h and c; None for unwanted."""
+        arguments: Any = (self.cell, *self.to_go_back(g, left), lengths, self.reverse)
+        return self.gradients(_C.recurrent_gradient(*arguments), x, left, lengths, wanted)
+
+    def to_go_back(self, g: tuple[Any, Any, Any], left: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return what the way back reads."""
+        y, _, _, gates, before, extra = left
+        _, w_hh, _, _, w_hr, peepholes = self.weights
+        return (*g, y, gates, before, extra, w_hh, w_hr, peepholes)
+
     def gradients(self, found: tuple[Any, ...], x: Any, left: tuple[Any, ...], lengths: Any, wanted: list[bool]) -> Any:
-        """Return those of x, of the weights and of the first states from what the way back left; None for unwanted."""
+        """Return those that are wanted from what the way back left."""
         _, _, _, gates, before, extra = left
         gx, gsums, gh, gc, gprojected = found
         made: list[Any] = [None] * 7
@@ -113,8 +126,8 @@ class Layer(NamedTuple):
         if self.cell != "gru_before":
             return _C.linear_weight_gradient(gsums, before)
         gated = 2 * extra.shape[2]  # the third gate sees r h
-        of_gates = _C.linear_weight_gradient(_cut(gsums, 2, 0, gated), before)
-        of_new = _C.linear_weight_gradient(_cut(gsums, 2, gated, gsums.shape[2]), _like(extra, gsums))
+        of_gates = _C.linear_weight_gradient(cut(gsums, 2, 0, gated), before)
+        of_new = _C.linear_weight_gradient(cut(gsums, 2, gated, gsums.shape[2]), _like(extra, gsums))
         return _C.concat([of_gates, of_new], 0)
 
     def parts(self, steps: int, size: int | None) -> list[tuple[int, int]]:
@@ -124,20 +137,17 @@ class Layer(NamedTuple):
         return found[::-1] if self.reverse else found
 
 
-Layers: TypeAlias = tuple[Layer, ...]  # one, or both directions
-
-
 def _to_projection_and_peepholes(gx: Any, gprojected: Any, gates: Any, before: Any, wanted: list[bool]) -> list[Any]:
     """Of lstm: c is computed again, from the gates and from what it was before."""
     units = before.shape[2]
-    i, f, g, o = (_cut(gates, 2, k * units, (k + 1) * units) for k in range(4))
+    i, f, g, o = (cut(gates, 2, k * units, (k + 1) * units) for k in range(4))
     c = _C.add(_C.mul(f, before), _C.mul(i, g))
     of_projection = of_peepholes = None
     if wanted[0]:
         of_projection = _C.linear_weight_gradient(gprojected, _like(_C.mul(o, _C.tanh(c)), gprojected))
     if wanted[1]:
         seen = _like(_C.concat([before, before, c], 2), gx)
-        gates_of_peepholes = _C.concat([_cut(gx, 2, 0, 2 * units), _cut(gx, 2, 3 * units, 4 * units)], 2)
+        gates_of_peepholes = _C.concat([cut(gx, 2, 0, 2 * units), cut(gx, 2, 3 * units, 4 * units)], 2)
         of_peepholes = _C.sum(_C.mul(gates_of_peepholes, seen), (0, 1), False)
     return [of_projection, of_peepholes]
 
@@ -159,130 +169,72 @@ def steps_first(x: Any) -> Any:
     return _C.permute(x, (1, 0, 2))
 
 
-def _forward(layers: Layers, parts: Sequence[_Part], saves: bool) -> Any:
-    """Return y, h, c and what a gradient needs, steps first, of each direction."""
-    calls: list[Any] = [
-        (part.x, *layer.weights, *layer.scales, *part.first, part.lengths)
-        for layer, part in zip(layers, parts, strict=True)
-    ]
-    return _call(_C.recurrent, _C.recurrent_both, layers, calls, saves)
-
-
-def _backward(layers: Layers, parts: Sequence[_Part], lefts: Any, gradients: Any) -> Any:
-    """Return what the way back leaves of each direction, from gradients of y, h and c."""
-    calls: list[Any] = []
-    for layer, part, (y, _, _, *saved), g in zip(layers, parts, lefts, gradients, strict=True):
-        calls.append((*g, y, *saved, layer.weights[1], *layer.weights[4:], part.lengths))
-    return _call(_C.recurrent_gradient, _C.recurrent_gradient_both, layers, calls)
-
-
-def _call(one: Any, both: Any, layers: Layers, calls: list[Any], *last: bool) -> Any:
-    """Return what a kernel of one direction, or the one of both, makes of arguments for each."""
-    if len(layers) == 1:
-        return [one(layers[0].cell, *calls[0], layers[0].reverse, *last)]
-    return both(layers[0].cell, *zip(*calls, strict=True), *last)
-
-
 def run(
-    layers: Layers, x: Any, states: list[Any], lengths: Any, checkpoint: int | None = None
-) -> tuple[Any, list[Any]]:
-    """Return y (N, T, H), directions side by side, and the last h and c of each, on the tape.
-
-    Of two layers the first reads from the first step on, the other from the last.
-    """
-    values = (x, *(v for layer, state in zip(layers, states, strict=True) for v in (*layer.weights, *state)))
-    op = layers[0].cell.partition("_")[0]
-    if layers[0].scales[0] is not None:
-        refuse_gradient(op, *values)
+    layer: Layer, x: Any, state: tuple[Any, Any], lengths: Any, checkpoint: int | None = None
+) -> tuple[Any, Any, Any]:
+    """Return y (N, T, H) and the last h and c of a layer, on the tape."""
+    values = (x, *layer.weights, *state)
+    if layer.scales[0] is not None:
+        refuse_gradient(layer.cell.partition("_")[0], *values)
     if not _C.tracks(*values):
-        whole = [_Part(x, lengths, 0, x.shape[1], state) for state in states]
-        made = _forward(layers, whole, False)
-        return steps_first(_side_by_side([left[0] for left in made])), [left[1:3] for left in made]
-    x, *rest = parents = tuple([keep(v) for v in values])
-    lengths = keep(lengths)
-    layers = tuple(layer._replace(weights=tuple(rest[8 * i : 8 * i + 6])) for i, layer in enumerate(layers))
-    states = [tuple(rest[8 * i + 6 : 8 * i + 8]) for i in range(len(layers))]
-    spans = zip(*(layer.parts(x.shape[1], checkpoint) for layer in layers), strict=True)
-    rounds = [[_Part(x, lengths, *span) for span in each] for each in spans]
+        y, h, c = layer.forward(x, state, lengths, False)[:3]
+        return steps_first(y), h, c
+    x, w_ih, w_hh, b_ih, b_hh, w_hr, peepholes, h, c = parents = tuple([keep(v) for v in values])
+    weights, lengths = (w_ih, w_hh, b_ih, b_hh, w_hr, peepholes), keep(lengths)
+    layer = layer._replace(weights=weights)
+    parts = [Part(x, lengths, *span) for span in layer.parts(x.shape[1], checkpoint)]
     ys = []
-    for parts in rounds:
-        for part, state in zip(parts, states, strict=True):
-            part.first = state
-        lefts = _forward(layers, parts, len(rounds) == 1)
-        states = [(left[1], left[2] if op == "lstm" else None) for left in lefts]
-        ys.append([left[0] for left in lefts])
-    lefts = lefts if len(rounds) == 1 else ()  # else they are made again
-    y = _side_by_side([_joined(layer, [each[i] for each in ys]) for i, layer in enumerate(layers)])
-    lasts: list[dict[str, Any]] = [{} for _ in layers]  # gradients of the last states, which their nodes leave here
-    backward = functools.partial(_gradients, layers, rounds, lefts, lasts, [_C.tracks(v) for v in parents])
-    saved = (x, *(v for layer in layers for v in layer.weights), *(v for left in lefts for v in left))
-    y = record(steps_first(y), op, parents, jointly(len(parents), backward), saved)
-    for i, (h, c) in enumerate(states):
-        h = aside(h, "last_state", y, lasts[i], "h")
-        states[i] = h, aside(c, "last_state", y, lasts[i], "c") if op == "lstm" else None
-    return y, states
+    for part in parts:
+        part.first = h, c
+        left = layer.forward(part.x, part.first, part.lengths, len(parts) == 1)
+        y, h, c = left[0], left[1], left[2] if layer.cell == "lstm" else None
+        ys.append(y)
+    if len(parts) == 1:
+        parts[0].left = left
+    y = joined(layer, ys)
+    last: dict[str, Any] = {}  # gradients of the last states, which their nodes leave here
+    wanted = [_C.tracks(v) for v in parents]
+
+    def backward(g: Any) -> list[Any]:
+        gy = None if g is None else steps_first(g)
+        gh, gc = last.get("h"), last.get("c")
+        of_x: list[Any] = []
+        total: list[Any] = [None] * len(weights)
+        for part in parts[::-1]:
+            left = part.left or layer.forward(part.x, part.first, part.lengths, True)
+            here = (gy if gy is None else cut(gy, 0, *part.span), gh, gc)
+            found = layer.backward(here, part.x, left, part.lengths, wanted)
+            of_x.append(found[0])
+            *of_weights, gh, gc = found[1:]
+            total = [b if a is None or b is None else _C.add(a, b) for a, b in zip(total, of_weights, strict=True)]
+        return [steps_first(joined(layer, of_x[::-1])) if wanted[0] else None, *total, gh, gc]
+
+    op = layer.cell.partition("_")[0]
+    y = record(steps_first(y), op, parents, jointly(len(parents), backward), (x, *weights, *(parts[0].left or ())))
+    h = aside(h, "last_state", y, last, "h")
+    return y, h, aside(c, "last_state", y, last, "c") if layer.cell == "lstm" else None
 
 
-def _gradients(layers: Layers, rounds: Any, lefts: Any, lasts: Any, wanted: list[bool], g: Any) -> list[Any]:
-    """Return those of x and, for each layer, of its weights and first states, from that of y."""
-    count = len(layers)
-    gys = [None] * count if g is None else _halves(steps_first(g), count)
-    ends = [(last.get("h"), last.get("c")) for last in lasts]
-    of_x: list[list[Any]] = [[] for _ in layers]
-    totals: list[list[Any]] = [[None] * 6 for _ in layers]
-    for parts in rounds[::-1]:
-        made = lefts or _forward(layers, parts, True)
-        here = [
-            (gy if gy is None else _cut(gy, 0, *part.span), *end)
-            for gy, part, end in zip(gys, parts, ends, strict=True)
-        ]
-        for i, found in enumerate(_backward(layers, parts, made, here)):
-            chosen = [wanted[0], *wanted[8 * i + 1 : 8 * i + 7]]
-            gx, *of_weights, gh, gc = layers[i].gradients(found, parts[i].x, made[i], parts[i].lengths, chosen)
-            of_x[i].append(gx)
-            totals[i] = [_sum(a, b) for a, b in zip(totals[i], of_weights, strict=True)]
-            ends[i] = gh, gc
-    total = None
-    for layer, each in zip(layers, of_x, strict=True):
-        total = _sum(total, _joined(layer, each[::-1]) if wanted[0] else None)
-    rest = [v for found, end in zip(totals, ends, strict=True) for v in (*found, *end)]
-    return [None if total is None else steps_first(total), *rest]
+class Part:
+    """Steps of all sequences, the state before them, and, once known, what they leave for a gradient."""
 
-
-def _sum(a: Any, b: Any) -> Any:
-    """Of gradients, either of which may be None for 0."""
-    return b if a is None else a if b is None else _C.add(a, b)
-
-
-def _side_by_side(directions: list[Any]) -> Any:
-    return directions[0] if len(directions) == 1 else _C.concat(directions, 2)
-
-
-def _halves(x: Any, count: int) -> list[Any]:
-    """What lies side by side, as views."""
-    width = x.shape[2] // count
-    return [_cut(x, 2, i * width, (i + 1) * width) for i in range(count)]
-
-
-class _Part:
-    """Steps of all sequences, and the state before them."""
-
-    def __init__(self, x: Any, lengths: Any, begin: int, end: int, first: Any = (None, None)) -> None:
+    def __init__(self, x: Any, lengths: Any, begin: int, end: int) -> None:
         self.span = begin, end
-        self.x = _cut(x, 1, begin, end)
+        self.x = cut(x, 1, begin, end)
         self.lengths = lengths
         if lengths is not None and end - begin < x.shape[1]:
             self.lengths = keep(np.clip(lengths.numpy() - begin, 0, end - begin))
-        self.first: tuple[Any, Any] = first
+        self.first: tuple[Any, Any] = (None, None)
+        self.left: tuple[Any, ...] = ()
 
 
-def _cut(x: Any, axis: int, begin: int, end: int) -> Any:
-    """Part of an array, as a view."""
+def cut(x: Any, axis: int, begin: int, end: int) -> Any:
+    """Return part of an array, as a view."""
     if end - begin == x.shape[axis]:
         return x
     return _C.slice(x, *bounds_along(x.shape, axis, begin, end))
 
 
-def _joined(layer: Layer, walked: list[Any]) -> Any:
-    """Steps of parts that are in the order of the walk."""
+def joined(layer: Layer, walked: list[Any]) -> Any:
+    """Return the steps of parts that are in the order of the walk."""
     return walked[0] if len(walked) == 1 else _C.concat(walked[::-1] if layer.reverse else walked, 0)

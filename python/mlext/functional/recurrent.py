@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlext.functional._both_directions import run_both
 from mlext.functional._common import ArrayLike
 from mlext.functional._geometry import check_rank
 from mlext.functional._recurrence import (
@@ -241,8 +242,9 @@ def both(
     """Return y of both directions side by side, and their last states; ``given`` are weights and scales of each."""
     cell = cell_of(kind, **of_cell)
     states = [pair(kind, state) if kind == "lstm" else (state, None) for state in states]
-    layers = tuple(_checked(cell, x, weights, i == 1, scales) for i, (weights, scales) in enumerate(given))
-    y, lasts = run(layers, x, states, checked_lengths(kind, lengths, x), checked_checkpoint(kind, checkpoint))
+    there, back = given
+    layers = _checked(cell, x, there[0], False, there[1]), _checked(cell, x, back[0], True, back[1])
+    y, lasts = run_both(layers, x, states, checked_lengths(kind, lengths, x), checked_checkpoint(kind, checkpoint))
     return y, lasts if kind == "lstm" else [last[0] for last in lasts]
 
 
@@ -257,5 +259,4 @@ def _layer(cell: str, x: Any, state: tuple[Any, Any], weights: Weights, options:
     op = cell.partition("_")[0]
     layer = _checked(cell, x, weights, options["reverse"], options["scales"])
     lengths = checked_lengths(op, options["lengths"], x)
-    y, lasts = run((layer,), x, [state], lengths, checked_checkpoint(op, options["checkpoint"]))
-    return (y, *lasts[0])
+    return run(layer, x, state, lengths, checked_checkpoint(op, options["checkpoint"]))
