@@ -71,6 +71,8 @@ def test_every_layer_describes_itself(name, tmp_path):
         "Conv2d": (3, 2, (3, 2), 1, ((1, 0), (0, 2))),
         "ConvTranspose2d": (3, 2, 3, 2),
         "QuantizedLinear": (3, 2),
+        "QuantizedConv1d": (6, 4, 3, 2, (1, 0), 2, 2),
+        "QuantizedConv2d": (3, 2, (3, 2), 1, ((1, 0), (0, 2))),
         "WeightOnlyLinear": (70, 2, 4, 32),
         "Bilinear": (2, 3, 4),
         "Embedding": (5, 2, 0),

@@ -439,7 +439,7 @@ def test_hooks_stay() -> None:
 @pytest.mark.parametrize(
     ("model", "data", "error", "text"),
     [
-        (nn.Sequential(nn.ReLU()), np.ones((2, 2)), ValueError, "expected a model with a Linear or recurrent"),
+        (nn.Sequential(nn.ReLU()), np.ones((2, 2)), ValueError, "expected a model with a Linear, Conv"),
         (lambda x: x, np.ones((2, 2)), TypeError, "'model': expected a Module, got function"),
         (nn.Linear(2, 2, dtype="float64"), np.ones((2, 2)), TypeError, "expected float32 parameters, got float64"),
         (nn.Linear(2, 2), np.full((2, 2), np.nan, np.float32), ValueError, "expected finite values"),

@@ -6,7 +6,7 @@
 
 namespace mlext {
 
-inline constexpr int kScratchSlots = 8;
+inline constexpr int kScratchSlots = 9;
 
 void* scratch(int slot, std::size_t bytes);
 

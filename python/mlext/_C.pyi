@@ -560,6 +560,34 @@ def poisson_nll_backward(
 def pow(a: Any, b: Any = ..., /) -> Any: ...
 def prod(x: Any, axes: Any = ..., keepdims: Any = ..., /) -> Any: ...
 def quantize_rows(x: Any, /) -> Any: ...
+def quantized_conv1d(
+    x: Any,
+    values: Any = ...,
+    scale: Any = ...,
+    offset: Any = ...,
+    x_scale: Any = ...,
+    x_zero: Any = ...,
+    geometry: Any = ...,
+    groups: Any = ...,
+    activation: Any = ...,
+    out_scale: Any = ...,
+    out_zero: Any = ...,
+    /,
+) -> Any: ...
+def quantized_conv2d(
+    x: Any,
+    values: Any = ...,
+    scale: Any = ...,
+    offset: Any = ...,
+    x_scale: Any = ...,
+    x_zero: Any = ...,
+    geometry: Any = ...,
+    groups: Any = ...,
+    activation: Any = ...,
+    out_scale: Any = ...,
+    out_zero: Any = ...,
+    /,
+) -> Any: ...
 def quantized_linear(
     x: Any,
     values: Any = ...,

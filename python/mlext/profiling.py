@@ -108,7 +108,7 @@ class profile:  # noqa: N801  (a context manager, used like a function)
 
 
 # Kernels that multiply bytes.
-OF_BYTES = ("matmul_integer", "quantized_linear")
+OF_BYTES = ("matmul_integer", "quantized_conv1d", "quantized_conv2d", "quantized_linear")
 
 _peak: tuple[tuple[str, int], dict[str, float]] | None = None
 

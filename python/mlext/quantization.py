@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from mlext import nn
-from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear, check_group
-from mlext.nn.quantized_recurrent import WeightOnlyGRU, WeightOnlyLSTM, WeightOnlyRNN
+from mlext.nn.quantized import WeightOnlyLinear, check_group
 
 __all__ = ["quantize"]
 
 BITS = {"int8": 8, "int4": 4}
 BATCH = 256  # samples of an array at a time
-RECURRENT: dict[type[nn.Module], Any] = {nn.RNN: WeightOnlyRNN, nn.GRU: WeightOnlyGRU, nn.LSTM: WeightOnlyLSTM}
+LEAST_CHANNELS = 4  # of a group: fewer fill no lane of a product of bytes, and float32 is faster
+
+# What becomes of a layer with inputs from a smallest to a largest value.
+IN_BYTES: dict[type[nn.Module], Callable[[Any, float, float], nn.Module]] = {
+    nn.Linear: nn.QuantizedLinear.from_linear,
+    nn.Conv1d: nn.QuantizedConv1d.from_conv,
+    nn.Conv2d: nn.QuantizedConv2d.from_conv,
+}
+# What has a layer with weights of few bits alone.
+WEIGHT_ONLY: tuple[type[nn.Module], ...] = (nn.Linear,)
+# What becomes of a recurrent layer, whatever its inputs.
+RECURRENT: dict[type[nn.Module], Any] = {
+    nn.RNN: nn.WeightOnlyRNN,
+    nn.GRU: nn.WeightOnlyGRU,
+    nn.LSTM: nn.WeightOnlyLSTM,
+}
 
 
 def quantize(
     model: nn.Module, calibration_data: Any = None, *, weights: str = "int8", group_size: int | None = None
 ) -> nn.Module:
-    """Return a copy of a model whose Linear and recurrent layers have weights of 8 or 4 bits, for inference.
+    """Return a copy of a model whose Linear, Conv and recurrent layers have weights of 8 or 4 bits, for inference.
 
-    With calibration data the layers compute in bytes: 8-bit weights and inputs, 32-bit sums. Every row of a weight gets
-    the scale of its largest value, ``s_o = max_c |w_oc| / 127``. The input of a layer gets one scale and zero, from the
-    smallest and the largest value that the layer sees while the model predicts the calibration data.
+    With calibration data Linear, Conv1d and Conv2d compute in bytes: 8-bit weights and inputs, 32-bit sums. Every
+    output of a weight gets the scale of its largest value, ``s_o = max_c |w_oc| / 127``. The input of a layer gets one
+    scale and zero, from the smallest and the largest value that the layer sees while the model predicts the calibration
+    data.
+    Convolutions whose groups have fewer than 4 channels, depthwise ones above all, stay in float32, where they are
+    faster. A BatchNorm costs nothing if it is in the weights before: :func:`mlext.fuse`.
 
-    Without it only the weights are quantised, and multiplied in float32: a quarter or an eighth of the memory. 4-bit
-    weights get a scale for every 32 neighbours.
+    Without it only the weights of Linear layers are quantised, and multiplied in float32: a quarter or an eighth of the
+    memory. 4-bit weights get a scale for every 32 neighbours.
 
     RNN, GRU and LSTM get weights of 8 bits with a scale per row, multiplied in float32, in each of these cases.
 
@@ -55,9 +72,9 @@ def quantize(
     Raises
     ------
     TypeError
-        If the model is not a Module, or such a layer has weights that are not float32.
+        If the model is not a Module, or a layer to quantise has parameters that are not float32.
     ValueError
-        If the model has no such layer or a weight that is not finite, the calibration data does not reach a Linear
+        If the model has no layer to quantise or a weight that is not finite, the calibration data does not reach a
         layer, or gives one NaN or infinity, or ``weights`` and ``group_size`` are none of the above.
 
     Examples
@@ -80,11 +97,16 @@ def quantize(
     if not isinstance(model, nn.Module):
         raise TypeError(f"quantize: argument 'model': expected a Module, got {type(model).__name__}")
     made = copy.deepcopy(model).eval()
-    layers = {name: module for name, module in made.named_modules() if type(module) is nn.Linear}
-    recurrent = {name: module for name, module in made.named_modules() if type(module) in RECURRENT}
+    kinds = WEIGHT_ONLY if calibration_data is None else tuple(IN_BYTES)
+    modules = dict(made.named_modules())
+    layers: dict[str, Any] = {
+        name: module for name, module in modules.items() if type(module) in kinds and _pays(module)
+    }
+    recurrent = {name: module for name, module in modules.items() if type(module) in RECURRENT}
     if not layers and not recurrent:
+        wanted = "Linear" if calibration_data is None else "Linear, Conv (groups of 4 channels or more)"
         raise ValueError(
-            "quantize: argument 'model': expected a model with a Linear or recurrent layer, got one without"
+            f"quantize: argument 'model': expected a model with a {wanted} or recurrent layer, got one without"
         )
     for name, layer in (layers | recurrent).items():
         _check_weights(name or "the model", layer)
@@ -94,13 +116,19 @@ def quantize(
         found = {name: WeightOnlyLinear.from_linear(layer, BITS[weights], size) for name, layer in layers.items()}
     else:
         ranges = _observe(made, layers, calibration_data)
-        found = {name: QuantizedLinear.from_linear(layer, *ranges[name]) for name, layer in layers.items()}
+        found = {name: IN_BYTES[type(layer)](layer, *ranges[name]) for name, layer in layers.items()}
     found |= {name: RECURRENT[type(layer)].from_layer(layer) for name, layer in recurrent.items()}
     swap: dict[int, nn.Module] = {}
     for name, layer in (layers | recurrent).items():
         other = swap[id(layer)] = found[name].eval()
         other._hooks = layer._hooks
     return _replaced(made, swap)
+
+
+def _pays(layer: Any) -> bool:
+    """Whether the groups of a convolution, if it is one, have channels enough."""
+    groups: int = getattr(layer, "groups", 1)
+    return groups == 1 or layer.in_channels // groups >= LEAST_CHANNELS
 
 
 def _check_weights(name: str, layer: nn.Module) -> None:
@@ -156,7 +184,7 @@ def _observe(model: nn.Module, layers: dict[str, Any], data: Any) -> dict[str, t
     missing = [name or "the model" for name in layers if name not in ranges]
     if missing:
         raise ValueError(
-            "quantize: argument 'calibration_data': expected inputs that reach every Linear layer, got none at "
+            "quantize: argument 'calibration_data': expected inputs that reach every Linear or Conv layer, got none at "
             f"{missing[0]}"
         )
     return ranges

@@ -1,4 +1,4 @@
-// Where a tile finds x: in place, or in a band of it that was copied into workspace with zeros around it.
+// Where a tile finds x: in place, or in a band of it that was copied into workspace with its padding around it.
 #pragma once
 
 #include "core/scratch.h"
@@ -7,7 +7,7 @@
 
 namespace mlext::conv_detail {
 
-enum Slot { kSlotBand, kSlotPanels, kSlotTile, kSlotJumps };
+enum Slot { kSlotBand, kSlotPanels, kSlotTile, kSlotJumps, kSlotImages };
 
 // The pixel of x under the first tap and the first pixel of y.
 template <class T>
@@ -36,23 +36,25 @@ index run_offset(const Correlation& c, const ConvPlan& plan, const View<T>& view
 template <class T>
 void copy_pixels(const GemmTypeKernels<T>& kernels, const Correlation& c, const void* from, index n, T* to) {
   const index step = c.cols.x_step, channels = c.channels;
-  if (step == channels) return kernels.pack_a(c.product.dtype, from, 0, 1, 1, n * channels, to, 0);
-  kernels.pack_a(c.product.dtype, from, step, 1, n, channels, to, channels);
+  const GemmArgs& g = c.product;
+  if (step == channels * g.a_col) return kernels.pack_a(g.dtype, from, 0, g.a_col, 1, n * channels, to, 0);
+  kernels.pack_a(g.dtype, from, step, g.a_col, n, channels, to, channels);
 }
 
 template <class T>
 void copy_row(const GemmTypeKernels<T>& kernels, const Correlation& c, const void* image, index y, T* to) {
   const index width = c.cols.reach(c.cols.out), channels = c.channels;
+  const T outside = static_cast<T>(c.outside);
   const index left = std::clamp<index>(c.cols.before, 0, width), first = std::max<index>(-c.cols.before, 0);
   const index inside = std::max<index>(std::min(width - left, c.cols.in - first), 0);
   if (y < 0 || y >= c.rows.in || inside == 0) {
-    std::fill(to, to + width * channels, T{});
+    std::fill(to, to + width * channels, outside);
     return;
   }
-  std::fill(to, to + left * channels, T{});
+  std::fill(to, to + left * channels, outside);
   copy_pixels(kernels, c, gemm_detail::at(image, c.product.dtype, y * c.rows.x_step + first * c.cols.x_step), inside,
               to + left * channels);
-  std::fill(to + (left + inside) * channels, to + width * channels, T{});
+  std::fill(to + (left + inside) * channels, to + width * channels, outside);
 }
 
 template <class T>

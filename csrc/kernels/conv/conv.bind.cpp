@@ -8,14 +8,16 @@
 #include "bind/families.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/explain.h"
+#include "kernels/conv/quantized.h"
 #include "kernels/conv/winograd.h"
 
 namespace mlext {
 namespace {
 
 // What errors and profiles call it.
-enum ConvDoor { kConv1d, kConv2d, kInputGradient, kTransposed };
-constexpr const char* kConvNames[] = {"conv1d", "conv2d", "conv2d_input_gradient", "conv_transpose2d"};
+enum ConvDoor { kConv1d, kConv2d, kInputGradient, kTransposed, kQuantized1d, kQuantized2d };
+constexpr const char* kConvNames[] = {"conv1d",           "conv2d",           "conv2d_input_gradient",
+                                      "conv_transpose2d", "quantized_conv1d", "quantized_conv2d"};
 
 // `geometry`: strides, padding before, padding after and dilations, of rows and of columns each. What is wrong with them is
 // named by the operation.
@@ -51,6 +53,15 @@ Activated conv_input_gradient_door(const Array& g, const Array& weight, Dims x_s
   result.y = conv_input_gradient(op, g, weight, x_shape, bias, options_of(op, geometry, groups),
                                  parse_activation(op, activation), result.before());
   return result;
+}
+
+template <ConvDoor kOperation>
+Array quantized_conv_door(const Array& x, const Array& values, const Array& scale, const Array& offset,
+                          const Array& x_scale, const Array& x_zero, Dims geometry, index groups,
+                          std::optional<std::string_view> activation, const Array* out_scale, const Array* out_zero) {
+  constexpr const char* op = kConvNames[kOperation];
+  return quantized_conv(op, x, values, scale, offset, {&x_scale, &x_zero}, options_of(op, geometry, groups),
+                        parse_activation(op, activation), {out_scale, out_zero});
 }
 
 Array conv_weight_gradient_door(const Array& g, const Array& x, Dims weight_shape, Dims geometry, index groups) {
@@ -92,6 +103,11 @@ void bind_conv(py::module_& m) {
   door<&conv_input_gradient_door<kInputGradient>>(m, kConvNames[kInputGradient], backward,
                                                   "The gradient of conv2d for x.");
   door<&conv_input_gradient_door<kTransposed>>(m, kConvNames[kTransposed], backward, "The same as a layer.");
+  const auto of_bytes = {"x",        "values", "scale",      "offset",    "x_scale", "x_zero",
+                         "geometry", "groups", "activation", "out_scale", "out_zero"};
+  door<&quantized_conv_door<kQuantized1d>>(m, kConvNames[kQuantized1d], of_bytes,
+                                           "quantized_conv2d of images of one row.");
+  door<&quantized_conv_door<kQuantized2d>>(m, kConvNames[kQuantized2d], of_bytes, "conv2d of bytes.");
   m.def("explain_conv", &explain_conv_door, py::arg("x_shape"), py::arg("weight_shape"), py::arg("dtype"),
         py::arg("geometry"), py::arg("groups"), "How a convolution of these shapes would be computed, and why.");
   m.def("allow_winograd", &allow_winograd, py::arg("allowed"));

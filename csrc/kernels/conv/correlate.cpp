@@ -15,10 +15,12 @@
 #include "kernels/conv/panels.h"
 #include "kernels/conv/winograd.h"
 #include "kernels/gemm/ahead.h"
+#include "kernels/gemm/qgemm.h"
 
 namespace mlext {
 
 MLEXT_DISPATCH(GemmKernels, gemm_kernels)
+MLEXT_DISPATCH_OF(qgemm, QgemmKernels, qgemm_kernels)
 
 namespace conv_detail {
 namespace {
@@ -103,7 +105,8 @@ struct Walk {
           const index missing = kernels.max_rows[vectors - 1] - tile.rows;
           const bool streams = plan.streams && missing < kTallHeights;
           (streams ? kernels.stream_tile[vectors - 1][missing] : kernels.row_tile[vectors - 1][tile.rows - 1])(tile);
-          if (finishes) finish_tile(kernels, c, tile.out, tile.out_row, tile.rows, tile.cols, to);
+          if (finishes)
+            finish_tile(kernels, c, tile.out, tile.out_row, tile.rows, tile.cols, to, band.group * g.n + n0);
         }
       }
     }
@@ -121,6 +124,8 @@ struct Walk {
   }
 };
 
+void multiply(const GemmArgs& g) { gemm_detail::is_of_bytes(g) ? byte_gemm(g) : gemm(g); }
+
 // The pixels of x that a filter of one pixel meets, side by side.
 void run_sparse_product(const Correlation& c) {
   GemmArgs g = c.product;
@@ -129,7 +134,7 @@ void run_sparse_product(const Correlation& c) {
   gather(c, 0, 0, g.m, pixels);
   g.a = pixels;
   g.a_row = c.channels;
-  gemm(g);
+  multiply(g);
 }
 
 // Places of a filter where it meets a pixel of x, by some tap; the others lie in padding alone.
@@ -174,12 +179,23 @@ void run(const GemmTypeKernels<T>& kernels, const Correlation& c) {
   });
 }
 
+// Pixels and filters hold bytes in whole groups, which from here on are the elements.
+void run_bytes(const Correlation& c) {
+  const GemmTypeKernels<std::int32_t>& tiles = qgemm_kernels(c.product.device).tiles;
+  Correlation groups = c;
+  groups.product = gemm_detail::in_groups(c.product, tiles.group);
+  groups.channels /= tiles.group;
+  groups.outside *= tiles.group == 4 ? 0x01010101 : 0x00010001;
+  run(tiles, groups);
+}
+
 }  // namespace
 
 void correlate(const Correlation& c) {
   if (c.images == 0 || c.rows.out == 0 || c.cols.out == 0 || c.product.n == 0 || c.groups == 0) return;
   const PixelRange rows = inside(c.rows), cols = inside(c.cols);
-  if ((rows.end - rows.begin) * (cols.end - cols.begin) < c.rows.out * c.cols.out) {
+  const bool of_bytes = gemm_detail::is_of_bytes(c.product);
+  if (!of_bytes && (rows.end - rows.begin) * (cols.end - cols.begin) < c.rows.out * c.cols.out) {
     run_padding(c, rows, cols);
     return correlate(part_of(c, rows, cols));
   }
@@ -187,9 +203,10 @@ void correlate(const Correlation& c) {
     GemmArgs g = c.product;
     g.m = c.images * c.rows.out * c.cols.out;
     g.a_row = c.cols.x_step;
-    return gemm(g);
+    return multiply(g);
   }
   if (is_sparse_product(c)) return run_sparse_product(c);
+  if (of_bytes) return run_bytes(c);
   if (is_depthwise(c)) return depthwise(c);
   if (const index tile = winograd_tile(c); tile != 0) return winograd(c, tile);
   const GemmKernels& kernels = gemm_kernels(c.product.device);

@@ -2,14 +2,15 @@
 //
 //   y[i, p, q, o] = act(sum over r, s, c of x[i, p ph + r dh - bh, q pw + s dw - bw, c] w[r, s, c, o] + bias[o] + beta R[i, p, q, o])
 //
-// with x taken as 0 outside its image; ph and pw are strides, dh and dw dilations, bh and bw what the image is padded by
+// with x taken as 0 outside its image, or of bytes (gemm/qgemm.h) as `outside`; ph and pw are strides, dh and dw dilations, bh and bw what the image is padded by
 // before. Channels fall into groups that have nothing to do with each other. Forward convolution is one correlation; the
 // gradient for its input, which is transposed convolution, is one for each residue of the strides.
 //
 // There is no matrix of patches. Under one row of the filter, the factors of neighbouring pixels of y are rows of x that lie
 // `stride` pixels apart and overlap: a tile takes them where they are, and jumps from one row of the filter to the next.
 // Only where there is padding, or another dtype, a band of x is copied into workspace before; it stays in L2 while all panels of
-// the weight pass. Places in padding alone are computed without taps.
+// the weight pass. Places in padding alone are computed without taps, but for bytes,
+// whose padding need not be 0.
 #pragma once
 
 #include <initializer_list>
@@ -36,7 +37,8 @@ struct Correlation {
   index images, channels, groups;  // channels of x in a group
   index x_image, y_image;          // elements between images
   index x_group, y_group, w_group;
-  bool winograd;  // may be computed so
+  bool winograd;      // may be computed so
+  index outside = 0;  // the element of x outside of its image
 };
 
 // One tap of no channels: act(bias + beta R).

@@ -18,7 +18,7 @@ inline void gather(const Correlation& c, index r, index first, index last, char*
     for (index s = 0; s < c.cols.taps; ++s, to += pixel) {
       const index x = q * c.cols.stride + s * c.cols.dilation - c.cols.before;
       if (y < 0 || y >= c.rows.in || x < 0 || x >= c.cols.in) {
-        std::memset(to, 0, static_cast<std::size_t>(pixel));
+        std::memset(to, static_cast<int>(c.outside), static_cast<std::size_t>(pixel));
       } else {
         const index from = image * c.x_image + y * c.rows.x_step + x * c.cols.x_step;
         std::memcpy(to, gemm_detail::at(c.product.a, c.product.dtype, from), static_cast<std::size_t>(pixel));

@@ -2,7 +2,6 @@
 #include "kernels/gemm/qgemm.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "core/array.h"
@@ -10,9 +9,9 @@
 #include "core/isa.h"
 #include "core/launch.h"
 #include "core/packs.h"
-#include "core/parallel.h"
 #include "core/scratch.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/gemm/byte_layer.h"
 #include "kernels/gemm/run.h"
 #include "kernels/shape/shape.h"
 
@@ -25,10 +24,7 @@ namespace {
 using gemm_detail::ceil_div;
 using Sum = std::int32_t;
 
-enum Slot { kSlotBytes, kSlotNan, kSlotSigns };
-
-// Values to quantise below which the calling thread is done before others wake up.
-constexpr index kQuantizeGrain = 1 << 15;
+enum Slot { kSlotRow, kSlotBytes, kSlotNan, kSlotSigns };
 
 void run_bytes(const GemmArgs& g, const Sum* bias) {
   const GemmTypeKernels<Sum>& tiles = qgemm_kernels(g.device).tiles;
@@ -51,16 +47,6 @@ void run_signed(const GemmArgs& g) {
   columns.alpha = -128;
   run_bytes(columns, nullptr);
   run_bytes(g, sums);
-}
-
-// The array, or a copy with zeros behind the end of an axis that is no whole number of groups.
-Array with_whole_groups(const Array& x, int axis) {
-  const index more = whole_groups(x.shape[axis]) - x.shape[axis];
-  if (more == 0) return x;
-  Dims before = x.shape, after = x.shape;
-  for (int i = 0; i < x.rank(); ++i) before[i] = after[i] = 0;
-  after[axis] = more;
-  return pad(x, before, after, 0, PadMode::constant);
 }
 
 Work work_of(const GemmArgs& g, const Array& a, const Array& b, const Array& out) {
@@ -87,47 +73,12 @@ GemmArgs describe(DType dtype, const Array& out, index m, const Array& b, index 
 
 constexpr const char* kLinear = "quantized_linear";
 
-// Rows of x as bytes, each `width` long and ending in zeros; nan[i] is set where row i has a NaN.
-void quantize_all(const QgemmKernels& kernels, const float* x, index rows, index n, index width, ByteStep step,
-                  std::uint8_t* to, bool* nan) {
-  parallel_for(rows, kQuantizeGrain / std::max<index>(n, 1) + 1, [&](index begin, index end) {
-    for (index i = begin; i < end; ++i) {
-      nan[i] = kernels.quantize(x + i * n, n, step, to + i * width);
-      std::fill(to + i * width + n, to + (i + 1) * width, std::uint8_t{0});
-    }
-  });
-}
-
-void check_scale(const ByteScale& bytes, const char* scale, const char* zero) {
-  require_dtype(kLinear, scale, *bytes.scale, DType::float32, "");
-  require_dtype(kLinear, zero, *bytes.zero, DType::uint8, "");
-  for (const auto& [name, one] : {std::pair{scale, bytes.scale}, std::pair{zero, bytes.zero}})
-    if (one->size() != 1) refuse(kLinear, name, "one element", "shape ", one->shape);
-}
-
-// A scale and a zero where they will be at the launch, when their values are read.
-struct StepAt {
-  const char* name;
-  const float* scale = nullptr;
-  const std::uint8_t* zero = nullptr;
-
-  StepAt(const char* of, const ByteScale& bytes) : name(of) {
-    if (bytes.scale != nullptr) scale = bytes.scale->ptr<float>(), zero = bytes.zero->ptr<std::uint8_t>();
-  }
-  // With the reciprocal, which kernels multiply by.
-  ByteStep read() const {
-    if (!(*scale > 0) || !std::isfinite(*scale) || !std::isfinite(1 / *scale))
-      refuse(kLinear, name, "a positive number with a finite reciprocal", *scale);
-    return {1 / *scale, static_cast<float>(*zero)};
-  }
-};
-
 void run_linear(GemmArgs g, const float* x, index features, ByteStep step) {
   auto* bytes = scratch<std::uint8_t>(kSlotBytes, g.m * g.k);
   bool* nan = scratch<bool>(kSlotNan, g.m);
-  quantize_all(qgemm_kernels(g.device), x, g.m, features, g.k, step, bytes, nan);
+  const bool any_nan = quantize_all(g.device, x, {g.m, 1, features, g.k}, step, bytes, nan);
   g.a = bytes;
-  if (g.out_dtype == DType::uint8 && std::find(nan, nan + g.m, true) != nan + g.m)
+  if (g.out_dtype == DType::uint8 && any_nan)
     refuse(kLinear, "x", "no NaN where the result is bytes, which have none", "NaN");
   run_bytes(g, nullptr);
   auto* c = static_cast<float*>(g.c);
@@ -142,6 +93,17 @@ index whole_groups(index k) {
   constexpr index kLargestGroup = 4;
   return ceil_div(k, kLargestGroup) * kLargestGroup;
 }
+
+Array with_whole_groups(const Array& x, int axis) {
+  const index more = whole_groups(x.shape[axis]) - x.shape[axis];
+  if (more == 0) return x;
+  Dims before = x.shape, after = x.shape;
+  for (int i = 0; i < x.rank(); ++i) before[i] = after[i] = 0;
+  after[axis] = more;
+  return pad(x, before, after, 0, PadMode::constant);
+}
+
+void byte_gemm(const GemmArgs& g) { run_bytes(g, nullptr); }
 
 Array byte_matmul(const Array& a, const Array& b) {
   if (a.dtype != DType::uint8 && a.dtype != DType::int8)
@@ -165,20 +127,12 @@ Array byte_matmul(const Array& a, const Array& b) {
 Array quantized_linear(const Array& x, const Array& values, const Array& scale, const Array& offset, ByteScale x_bytes,
                        Activation activation, ByteScale out_bytes) {
   const bool reads_bytes = x.dtype == DType::uint8, writes_bytes = out_bytes.scale != nullptr;
-  if (!reads_bytes) require_dtype(kLinear, "x", x, DType::float32, " or uint8");
   require_min_rank(kLinear, "x", x, 1);
   require_dtype(kLinear, "values", values, DType::int8, "");
   const index features = x.shape[x.rank() - 1];
   if (values.rank() != 2 || (values.shape[1] != features && values.shape[1] != whole_groups(features)))
     refuse(kLinear, "values", text("shape (out, ", features, ") to match x of shape ", x.shape), values.shape);
-  for (const auto& [name, vector] : {std::pair{"scale", &scale}, std::pair{"offset", &offset}}) {
-    require_dtype(kLinear, name, *vector, DType::float32, "");
-    require_shape(kLinear, name, *vector, {values.shape[0]}, "");
-  }
-  check_scale(x_bytes, "x_scale", "x_zero");
-  if ((out_bytes.scale == nullptr) != (out_bytes.zero == nullptr))
-    refuse(kLinear, "out_scale", "out_scale and out_zero, or neither", "one of them");
-  if (writes_bytes) check_scale(out_bytes, "out_scale", "out_zero");
+  check_byte_layer(kLinear, x, values.shape[0], scale, offset, x_bytes, out_bytes);
   Array out = Array::empty(linear_shape(x, values), writes_bytes ? DType::uint8 : DType::float32, x.device);
   if (out.size() == 0) return out;
   const index m = out.size() / values.shape[0];
@@ -191,8 +145,8 @@ Array quantized_linear(const Array& x, const Array& values, const Array& scale, 
   g.activation = activation;
   launch(kLinear, work_of(g, rows, weight, out),
          {&rows, &weight, &scales, &offsets, x_bytes.scale, x_bytes.zero, out_bytes.scale, out_bytes.zero}, {&out},
-         [g, features, reads_bytes, from = rows.data, x_at = StepAt("x_scale", x_bytes),
-          out_at = StepAt("out_scale", out_bytes)] {
+         [g, features, reads_bytes, from = rows.data, x_at = StepAt(kLinear, "x_scale", x_bytes),
+          out_at = StepAt(kLinear, "out_scale", out_bytes)] {
            GemmArgs args = g;
            args.a = from;
            if (out_at.scale != nullptr) args.out_step = out_at.read();

@@ -41,6 +41,10 @@ void quantize_rows(const Array& x, Array& values, Array& scale);
 
 // How products of bytes are run: k is filled up to a multiple of every level's group.
 index whole_groups(index k);
+// The array, or a copy with zeros behind the end of an axis that is no whole number of groups.
+Array with_whole_groups(const Array& x, int axis);
+// Runs now, like gemm(): uint8 times int8, of whole groups, for drivers inside a launch.
+void byte_gemm(const GemmArgs& g);
 
 // ---- what a level provides ------------------------------------------------------------------------------------------
 

@@ -69,6 +69,7 @@ inline DType sum_dtype(DType dtype) {
   if (is_half(dtype)) return DType::float32;
   return dtype == DType::int8 || dtype == DType::uint8 ? DType::int32 : dtype;
 }
+inline bool is_of_bytes(const GemmArgs& g) { return sum_dtype(g.dtype) == DType::int32; }
 inline bool is_converted(DType dtype) { return sum_dtype(dtype) != dtype; }
 
 inline index batch_count(const GemmArgs& g) {
@@ -79,7 +80,7 @@ inline index batch_count(const GemmArgs& g) {
 
 inline bool prefers_dot(const GemmArgs& g) {
   const bool few = g.m <= kDotRows || (g.n <= 8 && !is_converted(g.dtype));
-  return g.a_col == 1 && g.b_row == 1 && sum_dtype(g.dtype) != DType::int32 && few && g.k >= 8;
+  return g.a_col == 1 && g.b_row == 1 && !is_of_bytes(g) && few && g.k >= 8;
 }
 
 // C^T = B^T A^T.

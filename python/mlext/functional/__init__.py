@@ -86,6 +86,7 @@ from mlext.functional.normalization import batch_norm, group_norm, instance_norm
 from mlext.functional.normalization_of_sums import add_layer_norm, add_rms_norm
 from mlext.functional.pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from mlext.functional.quantized import matmul_integer, quantized_linear, weight_only_linear
+from mlext.functional.quantized_convolution import quantized_conv1d, quantized_conv2d
 from mlext.functional.random import dropout, dropout2d
 from mlext.functional.recurrent import gru, lstm, rnn
 from mlext.functional.recurrent_cells import gru_cell, lstm_cell, rnn_cell
@@ -232,6 +233,8 @@ __all__ = [
     "pow",
     "prelu",
     "prod",
+    "quantized_conv1d",
+    "quantized_conv2d",
     "quantized_linear",
     "reciprocal",
     "relu",

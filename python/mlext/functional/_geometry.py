@@ -61,3 +61,12 @@ def geometry_of(
     else:
         before = after = list(as_pair(name, "padding", padding))
     return (*strides, *before, *after, *dilations)
+
+
+def geometry_of_sequence(name: str, steps: int, taps: int, stride: Any, padding: Any, dilation: Any) -> Geometry:
+    """Those of a sequence, as an image of one row."""
+    if not isinstance(padding, (str, int)):
+        padding = as_pair(name, "padding", padding)
+    strides, dilations = (1, as_int(name, "stride", stride)), (1, as_int(name, "dilation", dilation))
+    around = padding if isinstance(padding, str) else ((0, 0), padding)
+    return geometry_of(name, (1, steps), (1, taps), strides, around, dilations)

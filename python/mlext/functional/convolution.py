@@ -8,7 +8,16 @@ from typing import Any
 from mlext import _C
 from mlext.functional._common import ArrayLike, keep, record
 from mlext.functional._fused import Fused, check_activation
-from mlext.functional._geometry import Geometry, Padding, Sizes, as_int, as_pair, check_rank, geometry_of
+from mlext.functional._geometry import (
+    Geometry,
+    Padding,
+    Sizes,
+    as_int,
+    as_pair,
+    check_rank,
+    geometry_of,
+    geometry_of_sequence,
+)
 from mlext.functional._layout import IMAGES, LAST, SEQUENCES, in_format
 from mlext.functional.shape import expand_dims, squeeze
 
@@ -148,11 +157,7 @@ def conv1d(
     check_activation("conv1d", activation)
     check_rank("conv1d", "x", x, "(N, T, C)")
     check_rank("conv1d", "weight", weight, "(O, S, C / groups)")
-    if not isinstance(padding, (str, int)):
-        padding = as_pair("conv1d", "padding", padding)
-    sizes = (1, as_int("conv1d", "stride", stride)), (1, as_int("conv1d", "dilation", dilation))
-    around: Any = padding if isinstance(padding, str) else ((0, 0), padding)
-    geometry = geometry_of("conv1d", (1, *x.shape[1:2]), (1, *weight.shape[1:2]), sizes[0], around, sizes[1])
+    geometry = geometry_of_sequence("conv1d", x.shape[1], weight.shape[1], stride, padding, dilation)
     added = None if residual is None else expand_dims(residual, 1)
     images, filters = expand_dims(x, 1), expand_dims(weight, 1)
     y = _conv("conv1d", images, filters, bias, added, geometry, as_int("conv1d", "groups", groups), activation)

@@ -48,6 +48,7 @@ from mlext.nn.pooling import (
 )
 from mlext.nn.position import LearnedPosition, RotaryPosition, SinusoidalPosition
 from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
+from mlext.nn.quantized_conv import QuantizedConv1d, QuantizedConv2d
 from mlext.nn.quantized_recurrent import WeightOnlyGRU, WeightOnlyLSTM, WeightOnlyRNN
 from mlext.nn.recurrent import GRU, LSTM, RNN
 from mlext.nn.recurrent_cell import GRUCell, LSTMCell, RNNCell
@@ -112,6 +113,8 @@ __all__ = [
     "PReLU",
     "Permute",
     "Parameter",
+    "QuantizedConv1d",
+    "QuantizedConv2d",
     "QuantizedLinear",
     "RMSNorm",
     "RNN",

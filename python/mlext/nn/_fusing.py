@@ -13,6 +13,7 @@ from mlext.nn.module import Module
 from mlext.nn.normalization import BatchNorm, GroupNorm, InstanceNorm
 from mlext.nn.pooling import MaxPool2d
 from mlext.nn.quantized import QuantizedLinear, WeightOnlyLinear
+from mlext.nn.quantized_conv import QuantizedConv1d, QuantizedConv2d
 from mlext.nn.separable import DepthwiseConv2d
 
 # Activation layers that those of _FUSING compute in the kernel, bit for bit the same.
@@ -25,9 +26,8 @@ _FUSED = {
 }
 _ALL = frozenset(_FUSED.values())
 _FUSING = {
-    **dict.fromkeys(
-        (Linear, QuantizedLinear, WeightOnlyLinear, Conv1d, Conv2d, ConvTranspose2d, DepthwiseConv2d), _ALL
-    ),
+    **dict.fromkeys((Linear, Conv1d, Conv2d, ConvTranspose2d, DepthwiseConv2d), _ALL),
+    **dict.fromkeys((QuantizedLinear, QuantizedConv1d, QuantizedConv2d, WeightOnlyLinear), _ALL),
     **dict.fromkeys((BatchNorm, GroupNorm, InstanceNorm), frozenset(["relu"])),
 }
 

@@ -24,6 +24,25 @@ def quantize_rows(weight: Any, largest: int) -> tuple[Any, Any]:
     return np.rint(weight / scale[:, None]).astype(np.int8), scale
 
 
+def quantize_filters(weight: Any, bias: Any, low: float, high: float) -> dict[str, Any]:
+    """Return what a quantised layer holds, of a weight (O, ..., C) and for inputs from ``low`` to ``high``."""
+    x_scale, x_zero = input_step(low, high)
+    filters = weight.detach().numpy()
+    values, scale = quantize_rows(filters.reshape(len(filters), -1), 127)
+    step = scale * np.float64(x_scale)
+    added = 0.0 if bias is None else bias.detach().numpy().astype(np.float64)
+    # q(x) stands for x_scale * (q(x) - x_zero): the zero leaves the sum here.
+    offset = added - step * x_zero * values.sum(axis=1)
+    behind = [(0, 0)] * (filters.ndim - 1) + [(0, -filters.shape[-1] % 4)]
+    return {
+        "values": np.pad(values.reshape(filters.shape), behind),
+        "scale": step.astype(np.float32),
+        "offset": offset.astype(np.float32),
+        "x_scale": np.array([x_scale], np.float32),
+        "x_zero": np.array([x_zero], np.uint8),
+    }
+
+
 def quantize_rows_to_4_bits(weight: Any) -> tuple[Any, Any]:
     """Return integers from -8 to 7, and of many steps per row the one with the least squared error.
 

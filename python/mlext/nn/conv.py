@@ -17,8 +17,8 @@ from mlext.random import Generator, resolve
 from mlext.tensor import Parameter
 
 
-class _Convolution(Activated):
-    """What convolutions share: the filters, and how they go over the input."""
+class Filters(Activated):
+    """What convolutions share: how filters go over the input."""
 
     axes = 2  # of an image
 
@@ -49,18 +49,23 @@ class _Convolution(Activated):
         self.data_format = check_format(name, data_format)
         self.stride, self.padding, self.dilation, self.activation = stride, padding, dilation, activation
 
-    def _fill(self, shape: tuple[int, ...], outputs: int, bias: bool, dtype: Any, rng: Any) -> None:
-        bound = 1 / math.sqrt(math.prod(shape[1:]))
-        rng = resolve(rng)
-        self.weight = Parameter(rng.uniform(shape, low=-bound, high=bound, dtype=dtype))
-        self.bias = Parameter(rng.uniform(outputs, low=-bound, high=bound, dtype=dtype)) if bias else None
-
     def extra_repr(self) -> str:
         """Show the sizes, and what differs from the defaults."""
         shown = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
         defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "activation": None}
         shown += [f"{name}={getattr(self, name)!r}" for name, value in defaults.items() if getattr(self, name) != value]
-        return shown_format(", ".join(shown + ["bias=False"] * (self.bias is None)), self.data_format)
+        shown += ["bias=False"] * (getattr(self, "bias", True) is None)
+        return shown_format(", ".join(shown), self.data_format)
+
+
+class _Convolution(Filters):
+    """With trained filters."""
+
+    def _fill(self, shape: tuple[int, ...], outputs: int, bias: bool, dtype: Any, rng: Any) -> None:
+        bound = 1 / math.sqrt(math.prod(shape[1:]))
+        rng = resolve(rng)
+        self.weight = Parameter(rng.uniform(shape, low=-bound, high=bound, dtype=dtype))
+        self.bias = Parameter(rng.uniform(outputs, low=-bound, high=bound, dtype=dtype)) if bias else None
 
 
 class Conv2d(_Convolution):

@@ -10,8 +10,9 @@ from mlext import functional as F
 from mlext.functional._fused import check_activation
 from mlext.nn._activated import Activated
 from mlext.nn._door import positive_int
-from mlext.nn._rounding import input_step, pack_nibbles, quantize_rows, quantize_rows_to_4_bits
+from mlext.nn._rounding import pack_nibbles, quantize_filters, quantize_rows, quantize_rows_to_4_bits
 from mlext.nn.linear import Linear, sizes_text
+from mlext.nn.module import Module
 from mlext.random import Generator
 from mlext.tensor import Tensor, tensor
 
@@ -29,10 +30,6 @@ class _Fixed(Activated):
         check_activation(name, activation)
         self.activation = activation
 
-    def _keep(self, **buffers: Any) -> None:
-        for name, value in buffers.items():
-            self.register_buffer(name, None if value is None else tensor(value))
-
     @classmethod
     def _started_like(cls, layer: Linear) -> Any:
         made = cls.__new__(cls)
@@ -44,8 +41,14 @@ class _Fixed(Activated):
         return sizes_text(self)
 
 
+def keep_buffers(layer: Module, buffers: dict[str, Any]) -> None:
+    """Make arrays the buffers of a layer."""
+    for name, value in buffers.items():
+        layer.register_buffer(name, None if value is None else tensor(value))
+
+
 def in_float32(x: Any) -> Any:
-    """Return x in the dtype that quantised layers take."""
+    """Return floating numbers of any dtype as float32."""
     return x if getattr(x, "dtype", None) == "float32" else F.astype(x, "float32")
 
 
@@ -117,21 +120,7 @@ class QuantizedLinear(_Fixed):
         return made
 
     def _take(self, layer: Linear, low: float, high: float) -> None:
-        x_scale, x_zero = input_step(low, high)
-        values, scale = quantize_rows(layer.weight.detach().numpy(), 127)
-        step = scale * np.float64(x_scale)
-        bias = 0.0 if layer.bias is None else layer.bias.detach().numpy().astype(np.float64)
-        # q(x) stands for x_scale * (q(x) - x_zero): the zero leaves the sum here.
-        offset = bias - step * x_zero * values.sum(axis=1)
-        padded = np.zeros((len(values), (values.shape[1] + 3) // 4 * 4), np.int8)
-        padded[:, : values.shape[1]] = values
-        self._keep(
-            values=padded,
-            scale=step.astype(np.float32),
-            offset=offset.astype(np.float32),
-            x_scale=np.array([x_scale], np.float32),
-            x_zero=np.array([x_zero], np.uint8),
-        )
+        keep_buffers(self, quantize_filters(layer.weight, layer.bias, low, high))
 
     def run_with(self, x: Any, activation: str | None) -> Any:
         """Apply the layer and an activation in one kernel."""
@@ -219,11 +208,12 @@ class WeightOnlyLinear(_Fixed):
         groups = padded.reshape(-1, size)
         values, scale = quantize_rows(groups, 127) if bits == 8 else quantize_rows_to_4_bits(groups)
         values = values.reshape(rows, -1)
-        self._keep(
-            values=np.ascontiguousarray(values[:, :columns]) if bits == 8 else pack_nibbles(values[:, :columns]),
-            scale=scale.reshape(rows, -1).astype(np.float32),
-            bias=None if layer.bias is None else layer.bias.detach().numpy(),
-        )
+        buffers = {
+            "values": np.ascontiguousarray(values[:, :columns]) if bits == 8 else pack_nibbles(values[:, :columns]),
+            "scale": scale.reshape(rows, -1).astype(np.float32),
+            "bias": None if layer.bias is None else layer.bias.detach().numpy(),
+        }
+        keep_buffers(self, buffers)
 
     def _group(self) -> int:
         return self.in_features if self.group_size is None else self.group_size
