@@ -360,6 +360,16 @@ def test_weights_alone_are_those_of_linear_layers(trained: nn.Module, digits: An
     assert accuracy(small, *digits[2:]) >= accuracy(trained, *digits[2:]) - 0.003
 
 
+def test_mobilenet_keeps_its_depthwise_layers() -> None:
+    model = ml.fuse(ml.models.mobilenet_v2(4, rng=0).eval())
+    x = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype(np.float32)
+    small = ml.quantize(model, x)
+    kinds = [(type(layer), getattr(layer, "groups", 1)) for layer in small.modules()]
+    assert {groups for kind, groups in kinds if kind is nn.QuantizedConv2d} == {1}
+    assert all(groups > 1 for kind, groups in kinds if kind is nn.Conv2d)
+    np.testing.assert_allclose(small.predict(x), model.predict(x), atol=0.05)
+
+
 @pytest.mark.parametrize("model", [nn.Residual(nn.Sequential(nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, rng=0)))])
 def test_residual_blocks(model: nn.Module) -> None:
     x = np.random.default_rng(0).normal(size=(8, 6, 6, 8)).astype(np.float32)
