@@ -342,7 +342,7 @@ def test_fused_activations_and_captures_change_nothing(digits: Any, trained: nn.
 
 def test_what_cannot_be_quantised() -> None:
     depthwise, x = nn.Conv2d(6, 6, 3, groups=6), np.ones((2, 5, 5, 6), np.float32)
-    with pytest.raises(ValueError, match=r"expected a model with a Linear or Conv layer \(groups of 4 channels or mor"):
+    with pytest.raises(ValueError, match=r"expected a model with a Linear, Conv \(groups of 4 channels or mor"):
         ml.quantize(depthwise, x)
     with pytest.raises(ValueError, match="expected a model with a Linear layer, got one without"):
         ml.quantize(nn.Conv2d(6, 6, 3))
@@ -374,3 +374,16 @@ def test_mobilenet_keeps_its_depthwise_layers() -> None:
 def test_residual_blocks(model: nn.Module) -> None:
     x = np.random.default_rng(0).normal(size=(8, 6, 6, 8)).astype(np.float32)
     np.testing.assert_allclose(ml.quantize(model, x).predict(x), model.predict(x), atol=0.05)
+
+
+def test_channels_first() -> None:
+    rng = np.random.default_rng(11)
+    x = rng.standard_normal((2, 5, 9, 8)).astype(np.float32)
+    for layer, images in ((nn.Conv2d, x), (nn.Conv1d, x[..., 0])):
+        last = ml.quantize(layer(5, 6, 3, rng=0), np.moveaxis(images, 1, -1))
+        first = ml.quantize(layer(5, 6, 3, data_format="channels_first", rng=0), images)
+        expected = np.moveaxis(last.predict(np.moveaxis(images, 1, -1)), -1, 1)
+        np.testing.assert_array_equal(first.predict(images), expected)
+        assert "data_format='channels_first'" in repr(first)
+    with pytest.raises(ValueError, match="'data_format': expected 'channels_last' or 'channels_first'"):
+        nn.QuantizedConv2d(3, 4, 3, data_format="NCHW")
