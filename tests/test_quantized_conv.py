@@ -344,7 +344,7 @@ def test_what_cannot_be_quantised() -> None:
     depthwise, x = nn.Conv2d(6, 6, 3, groups=6), np.ones((2, 5, 5, 6), np.float32)
     with pytest.raises(ValueError, match=r"expected a model with a Linear, Conv \(groups of 4 channels or mor"):
         ml.quantize(depthwise, x)
-    with pytest.raises(ValueError, match="expected a model with a Linear layer, got one without"):
+    with pytest.raises(ValueError, match="expected a model with a Linear or recurrent layer, got one without"):
         ml.quantize(nn.Conv2d(6, 6, 3))
     with pytest.raises(TypeError, match="expected float32 parameters, got float64"):
         ml.quantize(nn.Conv1d(6, 6, 3, dtype="float64"), x[0])
