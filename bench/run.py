@@ -39,7 +39,7 @@ FORCED_SUFFIX = " avx512"
 READING = ("sum", "mean", "max", "var", "argmax", "cross_entropy")
 POOLED = ("jax", "keras", "torch_compile")  # their threads go on after a call
 POOLED_MLEXT = "mlext beside pools"
-ROUNDS = 3  # processes per contestant with several threads
+ROUNDS = 3  # processes per contestant with several threads, by default
 
 
 # ---- the child: one process that times some contestants ------------------------------------------
@@ -138,7 +138,7 @@ def run_child(family: str, threads: int, names: list[str], env: dict[str, str], 
     return found
 
 
-def processes(threads: int, names: list[str]) -> list[tuple[list[str], bool]]:
+def processes(threads: int, names: list[str], rounds: int) -> list[tuple[list[str], bool]]:
     """(contestants, forced) of each process to run, in order."""
     forced = [name for name in names if name in peers.FORCED and machine.cpu_vendor() != "GenuineIntel"]
     if threads == 1:
@@ -146,14 +146,14 @@ def processes(threads: int, names: list[str]) -> list[tuple[list[str], bool]]:
         alone = [([name for name in names if name not in POOLED], False)]
         return alone + [(["mlext", *more], on) for more, on in ((pooled, False), (forced, True)) if more]
     each = [([name], False) for name in names] + [([name], True) for name in forced]
-    return each * ROUNDS
+    return each * rounds
 
 
 def measure(family: str, threads: int, names: list[str], options: Any, preload: str | None) -> list[dict[str, Any]]:
     """One record per row: samples of each contestant, and the ratios."""
     samples: dict[str, dict[str, list[float]]] = {}
     idle: set[str] = set()  # contestants that have none of the family's ops
-    for contestants, forced in processes(threads, names):
+    for contestants, forced in processes(threads, names, options.rounds):
         if idle.issuperset(contestants):
             continue
         env = environment(threads, forced, preload)
@@ -214,6 +214,8 @@ def parent(options: argparse.Namespace) -> None:
     names = []
     for name in peers.NAMES:
         lacks = peers.missing(name)
+        if name not in ("mlext", *(options.peers or peers.NAMES)):
+            continue
         if lacks:
             print(f"{name}: left out, not installed: {', '.join(lacks)}")
         else:
@@ -249,6 +251,10 @@ def main() -> None:
     parser.add_argument("family", nargs="*", choices=[[], *FAMILIES], metavar="FAMILY", help=", ".join(FAMILIES))
     parser.add_argument("--quick", action="store_true", help="fewer rows and samples")
     parser.add_argument("--threads", type=int, nargs="+", default=[1], metavar="N")
+    parser.add_argument(
+        "--peers", nargs="+", choices=peers.NAMES, help="these contestants beside mlext; by default all"
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help="processes each with several threads")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write everything, for bench/compare.py")
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose names have this in them")
     parser.add_argument("--readme", action="store_true", help="measure README.md's rows and rewrite its table")

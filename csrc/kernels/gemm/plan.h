@@ -38,7 +38,7 @@ struct GemmPlan {
 // packs its B and a panel task reads its A anew, so neither gets too thin.
 inline void split_over_threads(GemmPlan& plan, const GemmArgs& g, index batches) {
   const index threads = num_threads();
-  const double work = 2.0 * g.m * g.n * g.k * batches / kParallelFlops;
+  const double work = work_of(g, batches) / kParallelFlops;
   if (threads == 1 || work < 1) return;
   const index wanted = std::min(4 * threads, static_cast<index>(4 * work) + 1);
   const index least_rows = plan.block_m * (plan.pack_b ? 8 : 1), least_group = plan.pack_a ? 4 : 1;

@@ -20,6 +20,8 @@ inline index parallel_grain(index tasks, double flops) {
   const double work = flops / kParallelFlops;
   return work < 1 ? tasks : static_cast<index>(static_cast<double>(tasks) / (4 * work)) + 1;
 }
+// Flops that take no longer than reading a byte of B from L2 or L3: what products of few rows wait for.
+constexpr double kFlopsPerByte = 2;
 // Factors and result that fill no more than three quarters of an L2 cache of 1 MiB make a compact product (compact.h): of
 // the peak, 128 cubed reaches 92 per cent that way and 83 with tiles on streamed panels, 256 cubed 94 and 90, but 384 cubed
 // 86 and 91.
@@ -186,6 +188,12 @@ Split compact_panels(const GemmTypeKernels<T>& kernels, const GemmArgs& g) {
 // Whether B is packed by the first tile of a panel: that many blocks of rows make it pay.
 inline bool compact_packs(const GemmArgs& g, index blocks) {
   return blocks > 2 && g.a_col == 1 && g.b_col == 1 && g.k * g.n * item_size(g.dtype) > kInPlaceBytes;
+}
+
+// Flops of a product, or as many as its B is worth: 1 x 512 @ 512 x 512 takes 10 us with one thread.
+inline double work_of(const GemmArgs& g, index batches) {
+  const double bytes = static_cast<double>(g.k) * static_cast<double>(g.n) * static_cast<double>(item_size(g.dtype));
+  return static_cast<double>(batches) * std::max(2 * multiplications(g), kFlopsPerByte * bytes);
 }
 
 // Compact products of little work are done before a plan is made (0.2 us), without threads and kept panels.

@@ -60,8 +60,7 @@ void run(const GemmTypeKernels<T>& kernels, const GemmArgs& g, const Biases<T>& 
 
   const index row_tasks = plan.row_tasks(g), panel_tasks = plan.panel_tasks(),
               tasks = batches * row_tasks * panel_tasks;
-  const double flops = 2.0 * g.m * g.n * g.k * batches;
-  parallel_for(tasks, parallel_grain(tasks, flops), [&](index begin, index end) {
+  parallel_for(tasks, parallel_grain(tasks, work_of(g, batches)), [&](index begin, index end) {
     for (index task = begin; task < end; ++task) {
       if ((task - begin) % kPolledTasks == 0) poll_interrupt();
       const index row_task = divide(task, panel_tasks), batch = divide(row_task, row_tasks);
