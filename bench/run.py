@@ -213,9 +213,9 @@ def versions(names: list[str]) -> dict[str, str]:
 def parent(options: argparse.Namespace) -> None:
     names = []
     for name in peers.NAMES:
-        lacks = peers.missing(name)
-        if name not in ("mlext", *(options.peers or peers.NAMES)):
+        if options.peers and name not in ("mlext", *options.peers):
             continue
+        lacks = peers.missing(name)
         if lacks:
             print(f"{name}: left out, not installed: {', '.join(lacks)}")
         else:

@@ -50,6 +50,11 @@ def draw(rng: np.random.Generator) -> Geometry:
     """Shapes of x and the weight, geometry and groups; about as many small as odd ones."""
     groups = int(rng.choice([1, 1, 2, 3]))
     channels, outputs = int(rng.integers(1, 20)), groups * int(rng.integers(1, 40))
+    return around(rng, groups, channels, outputs)
+
+
+def around(rng: np.random.Generator, groups: int, channels: int, outputs: int) -> Geometry:
+    """The same for channels of a group and outputs that are drawn."""
     taps, strides = rng.integers(1, 5, 2).tolist(), rng.integers(1, 4, 2).tolist()
     dilations, ends = rng.choice([1, 1, 2, 3], 2).tolist(), rng.integers(0, 4, 4).tolist()
     size = []

@@ -8,27 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 from tests import oracle
+from tests.test_conv import Geometry, around
 
 import mlext as ml
 from mlext import _C, nn
 from mlext import functional as F
 
 Array = np.ndarray[Any, Any]
-Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
 
 
 def draw(rng: np.random.Generator) -> Geometry:
     """Shapes of x and the filters, geometry and groups; channels below, at and beyond whole groups of products."""
     groups = int(rng.choice([1, 1, 1, 2, 3]))
     channels, outputs = int(rng.choice([1, 3, 4, 5, 8, 17, 64])), groups * int(rng.choice([1, 3, 16, 17, 50]))
-    taps, strides = rng.integers(1, 5, 2).tolist(), rng.integers(1, 4, 2).tolist()
-    dilations, ends = rng.choice([1, 1, 2, 3], 2).tolist(), rng.integers(0, 4, 4).tolist()
-    size = []
-    for i in (0, 1):
-        least = max(dilations[i] * (taps[i] - 1) + 1 - ends[i] - ends[2 + i], 1)
-        size.append(int(rng.integers(least, least + 16)))
-    x, values = (int(rng.integers(1, 4)), *size, groups * channels), (outputs, *taps, channels)
-    return x, values, (*strides, *ends, *dilations), groups
+    return around(rng, groups, channels, outputs)
 
 
 # What a random draw seldom meets.

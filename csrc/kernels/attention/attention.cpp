@@ -4,6 +4,7 @@
 #include "core/parallel.h"
 #include "kernels/attention/door.h"
 #include "kernels/attention/tile.h"
+#include "kernels/gemm/qgemm.h"
 #include "kernels/gemm/rules.h"
 
 namespace mlext {
@@ -154,10 +155,13 @@ class Forward {
   // Keys are columns of a factor, values are rows.
   void pack(const Panels<T>& panels, CachedRows<T> from, bool keys) const {
     const index rows = keys ? panels.n : panels.k, cols = keys ? panels.k : panels.n;
-    if (from.scale != nullptr) {
-      T* wide = scratch<T>(kSlotWide, rows * cols);
-      kernels_.widen(from, rows, cols, wide, cols);
-      from = {wide, cols, p_.dtype == DType::float64 ? DType::float64 : DType::float32, nullptr, 0};
+    if constexpr (sizeof(T) == 4) {
+      if (from.scale != nullptr) {
+        T* wide = scratch<T>(kSlotWide, rows * cols);
+        const auto* bytes = static_cast<const std::int8_t*>(from.data);
+        expand_rows(p_.device, {bytes, from.row, from.scale, from.scale_row}, rows, cols, wide);
+        from = {wide, cols, DType::float32, nullptr, 0};
+      }
     }
     panels.pack(from.dtype, from.data, keys ? 1 : from.row, keys ? from.row : 1);
   }

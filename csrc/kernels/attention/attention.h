@@ -133,9 +133,8 @@ struct AttentionTypeKernels {
   void (*soften)(const SoftenArgs<T>&);
   void (*drop)(const ScoreTile<T>&, const bool* kept, T scale);  // s = kept ? s scale : 0
   void (*gradient)(const ScoreGradientArgs<T>&);
-  void (*score)(const ScoreArgs<T>&);                                                // rows: at most kScoreRows
-  void (*weigh)(const WeighArgs<T>&);                                                // the same
-  void (*widen)(const CachedRows<T>&, index rows, index cols, T* to, index to_row);  // what bytes stand for
+  void (*score)(const ScoreArgs<T>&);  // rows: at most kScoreRows
+  void (*weigh)(const WeighArgs<T>&);  // the same
   void (*join)(const JoinArgs<T>&);
   void (*along)(const AlongArgs<T>&);
   void (*add)(index n, const T* from, T* to);  // to += from

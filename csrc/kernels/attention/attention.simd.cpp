@@ -206,7 +206,7 @@ void add(index n, const T* from, T* to) {
 
 template <class T>
 constexpr AttentionTypeKernels<T> make_type() {
-  return {alter<T>, soften<T>, drop<T>, gradient<T>, score<T>, weigh<T>, widen<T>, join<T>, along<T>, add<T>};
+  return {alter<T>, soften<T>, drop<T>, gradient<T>, score<T>, weigh<T>, join<T>, along<T>, add<T>};
 }
 
 }  // namespace

@@ -179,17 +179,4 @@ void weigh(const WeighArgs<T>& args) {
   });
 }
 
-template <class T>
-void widen(const CachedRows<T>& from, index rows, index cols, T* to, index to_row) {
-  using W = Vec<T>;
-  with_cached<T>(from.dtype, [&](auto s) {
-    using S = decltype(s);
-    for (index r = 0; r < rows; ++r) {
-      const S* row = static_cast<const S*>(from.data) + r * from.row;
-      const W scale(row_scale<S>(from, r));
-      each<W>(cols, [&](index i, auto part) { put(to + r * to_row + i, get<W>(row + i, part) * scale, part); });
-    }
-  });
-}
-
 }  // namespace mlext::MLEXT_LEVEL

@@ -38,6 +38,14 @@ Array weight_only_linear(const Array& x, const Array& values, const Array& scale
 // Rows of x (.., C), of any floating dtype, as values (.., C) int8 and scale (..) float32: x is scale times values, to half a
 // scale, which is the largest size in the row / 127. A row of zeros has scale 1; of one with a NaN or an infinity scale says so.
 void quantize_rows(const Array& x, Array& values, Array& scale);
+// The way back, for `rows` of them that lie `row` apart, and their scales `scale_row`: to (rows, cols), one behind the other.
+struct ScaledBytes {
+  const std::int8_t* values;
+  index row;
+  const float* scale;
+  index scale_row;
+};
+void expand_rows(Device device, const ScaledBytes& from, index rows, index cols, float* to);
 
 // How products of bytes are run: k is filled up to a multiple of every level's group.
 index whole_groups(index k);

@@ -36,4 +36,10 @@ void quantize_rows(const Array& x, Array& values, Array& scale) {
          });
 }
 
+void expand_rows(Device device, const ScaledBytes& from, index rows, index cols, float* to) {
+  const QgemmKernels& kernels = qgemm_kernels(device);
+  for (index i = 0; i < rows; ++i)
+    kernels.expand8(from.values + i * from.row, cols, cols, from.scale + i * from.scale_row, to + i * cols);
+}
+
 }  // namespace mlext

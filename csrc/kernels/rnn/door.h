@@ -94,7 +94,7 @@ inline void narrow(std::initializer_list<Array*> results, DType dtype) {
 // A weight, which need not be there, and its scale, if its elements are bytes.
 inline Matrix matrix_of(const Array& weight, const Array& scale = Array()) {
   if (weight.data == nullptr) return {};
-  return {weight.data, pack_home(weight), weight.dtype, static_cast<const float*>(scale.data)};
+  return {weight.data, pack_home(weight), weight.dtype, static_cast<const float*>(scale.data), weight.device};
 }
 
 // ---- launches of one call or of two ---------------------------------------------------------------------------------

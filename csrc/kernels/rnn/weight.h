@@ -6,6 +6,7 @@
 #include "core/scratch.h"
 #include "kernels/gemm/kept.h"
 #include "kernels/gemm/panel_product.h"
+#include "kernels/gemm/qgemm.h"
 #include "kernels/rnn/rnn.h"
 
 namespace mlext::rnn_detail {
@@ -22,6 +23,7 @@ struct Matrix {
   Buffer* home = nullptr;
   DType dtype = DType::float32;
   const float* scale = nullptr;  // what a step of each row of bytes stands for; null for other dtypes
+  Device device = Device::cpu;
 };
 
 // Rows of so many elements each.
@@ -41,14 +43,6 @@ bool alone(const RecurrentTypeKernels<T>& kernels, index rows) {
   return rows == 1 && kernels.row[0][0] != nullptr;
 }
 
-// Rows of bytes times their scales.
-inline const float* widened(const std::int8_t* from, index row, const float* scale, index k, index rows) {
-  float* to = scratch<float>(kSlotFactors, rows * k);
-  for (index i = 0; i < rows; ++i) {
-    for (index j = 0; j < k; ++j) to[i * k + j] = scale[i] * static_cast<float>(from[i * row + j]);
-  }
-  return to;
-}
 // Rows of bytes as a panel: k rows of `width`, zeros behind the columns.
 inline void arrange_bytes(const std::int8_t* from, index row, index k, index cols, std::int8_t* to, index width) {
   for (index j = 0; j < k; ++j, to += width) {
@@ -113,7 +107,8 @@ struct Weight {
     } else {
       packed = pack_with<T>(weight, nullptr, slot, [&](index panel, index gate, T* to) {
         const index first = source(panel, gate);
-        const float* wide = widened(rows_of(weight, first), col, weight.scale + first, k, cols(panel));
+        float* wide = scratch<float>(kSlotFactors, cols(panel) * k);
+        expand_rows(weight.device, {rows_of(weight, first), col, weight.scale + first, 1}, cols(panel), k, wide);
         kernels.pack_b(DType::float32, wide, 1, k, k, cols(panel), to, width(panel));
       });
     }

@@ -8,7 +8,7 @@ from mlext.functional._common import ArrayLike
 from mlext.functional._geometry import Sizes
 from mlext.functional._layout import IMAGES, LAST, in_format
 from mlext.functional._pooling import parts, pool
-from mlext.functional.shape import reshape
+from mlext.functional.shape import squeeze
 
 
 def adaptive_max_pool2d(x: ArrayLike, output_size: Sizes, *, data_format: str = LAST) -> Any:
@@ -89,8 +89,7 @@ def global_max_pool2d(x: ArrayLike, *, data_format: str = LAST) -> Any:
     """
     if data_format != LAST:
         return in_format(global_max_pool2d, data_format, IMAGES, x)
-    y = adaptive_max_pool2d(x, 1)
-    return reshape(y, (y.shape[0], y.shape[3]))
+    return squeeze(adaptive_max_pool2d(x, 1), (1, 2))
 
 
 def global_avg_pool2d(x: ArrayLike, *, data_format: str = LAST) -> Any:
@@ -115,5 +114,4 @@ def global_avg_pool2d(x: ArrayLike, *, data_format: str = LAST) -> Any:
     """
     if data_format != LAST:
         return in_format(global_avg_pool2d, data_format, IMAGES, x)
-    y = adaptive_avg_pool2d(x, 1)
-    return reshape(y, (y.shape[0], y.shape[3]))
+    return squeeze(adaptive_avg_pool2d(x, 1), (1, 2))
