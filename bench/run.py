@@ -39,6 +39,7 @@ FORCED_SUFFIX = " avx512"
 READING = ("sum", "mean", "max", "var", "argmax", "cross_entropy")
 POOLED = ("jax", "keras", "torch_compile")  # their threads go on after a call
 POOLED_MLEXT = "mlext beside pools"
+ON_NUMPY = ("numpy", "sklearn")  # whose threads are those of NumPy's BLAS
 ROUNDS = 3  # processes per contestant with several threads, by default
 
 
@@ -93,10 +94,12 @@ def checked_call(module: Any, row: dict[str, Any], inputs: dict[str, Any], what:
 # ---- the parent: processes, environments, merging ------------------------------------------------
 
 
-def environment(threads: int, forced: bool, preload: str | None) -> dict[str, str]:
+def environment(contestants: list[str], threads: int, forced: bool, preload: str | None) -> dict[str, str]:
     env = dict(os.environ)
     for name in ("OMP", "OPENBLAS", "MKL", "MLEXT"):
         env[f"{name}_NUM_THREADS"] = str(threads)
+    if not set(contestants) & set(ON_NUMPY):
+        env["OPENBLAS_NUM_THREADS"] = "1"  # its threads, woken by a check, would spin beside what is timed next
     env["NPROC"] = str(threads)  # the size of JAX's pool
     if threads == 1:
         env["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
@@ -156,7 +159,7 @@ def measure(family: str, threads: int, names: list[str], options: Any, preload: 
     for contestants, forced in processes(threads, names, options.rounds):
         if idle.issuperset(contestants):
             continue
-        env = environment(threads, forced, preload)
+        env = environment(contestants, threads, forced, preload)
         children = run_child(family, threads, contestants, env, options)
         idle |= set(contestants).difference(*children.values())
         suffix = FORCED_SUFFIX if forced else ""
