@@ -8,8 +8,8 @@
 
 namespace mlext::gemm_detail {
 
-// How m, n and k are walked. Depends on the shape, the strides and the dtype; only `rows` and `group`, which cannot
-// change a bit of the result, also depend on the number of threads.
+// How m, n and k are walked. Depends on the shape, the strides and the dtype; only `rows`, `group` and the columns of a
+// gemv, which cannot change a bit of the result, also depend on the number of threads.
 struct GemmPlan {
   enum Kernel { kTile, kGemv, kDot } kernel = kTile;
   bool pack_a = false;
@@ -34,6 +34,20 @@ struct GemmPlan {
   index panel_tasks() const { return ceil_div(panels.count, group); }
 };
 
+// Columns of a piece of B for one row of A: few enough for each thread to get one.
+inline index gemv_columns(const GemmArgs& g, index batches) {
+  if (work_of(g, batches) < kParallelFlops) return kGemvCols;
+  constexpr index kLeast = 64;
+  return std::min(ceil_div(ceil_div(g.n, num_threads()), kLeast) * kLeast, kGemvCols);
+}
+
+// Panels of a task at least. Rows of a large B in place are read in runs that memory likes.
+inline index least_panels(const GemmPlan& plan, const GemmArgs& g) {
+  const index size = item_size(g.dtype), least = plan.pack_a ? 4 : 1;
+  const bool far = plan.kernel == GemmPlan::kTile && !plan.pack_b && g.k * g.n * size > kNearBytes;
+  return far ? std::max(ceil_div(kRunBytes, plan.panel_width() * size), least) : least;
+}
+
 // Halves the longer side of the tasks until there are about four per thread, which even out a late one. A row task
 // packs its B and a panel task reads its A anew, so neither gets too thin.
 inline void split_over_threads(GemmPlan& plan, const GemmArgs& g, index batches) {
@@ -41,10 +55,10 @@ inline void split_over_threads(GemmPlan& plan, const GemmArgs& g, index batches)
   const double work = work_of(g, batches) / kParallelFlops;
   if (threads == 1 || work < 1) return;
   const index wanted = std::min(4 * threads, static_cast<index>(4 * work) + 1);
-  const index least_rows = plan.block_m * (plan.pack_b ? 8 : 1), least_group = plan.pack_a ? 4 : 1;
+  const index least_rows = plan.block_m * (plan.pack_b ? 8 : 1), least_group = least_panels(plan, g);
   index tasks = batches * plan.row_tasks(g) * plan.panel_tasks();
   while (tasks < wanted) {
-    const bool rows = plan.rows >= 2 * least_rows, panels = plan.group >= 2 * least_group;
+    const bool rows = plan.rows >= 2 * least_rows, panels = plan.group >= 2 * least_group - 1 && plan.group > 1;
     if (!rows && !panels) return;
     if (rows && (!panels || plan.rows > plan.group * plan.panel_width())) {
       plan.rows = ceil_div(ceil_div(plan.rows, 2), plan.block_m) * plan.block_m;
@@ -71,7 +85,7 @@ GemmPlan make_plan(const GemmTypeKernels<T>& kernels, const GemmArgs& g, index b
     plan.panels = {ceil_div(g.n, plan.unit), 1, 0};
   } else if (g.m == 1 && g.b_col == 1 && !is_converted(g.dtype) && g.n > kernels.max_vectors * kernels.lanes) {
     plan.kernel = GemmPlan::kGemv;
-    plan.unit = kGemvCols;
+    plan.unit = gemv_columns(g, batches);
     plan.panels = {ceil_div(g.n, plan.unit), 1, 0};
   } else if (is_compact(g, compact_rows(g))) {
     plan.compact = true;

@@ -47,6 +47,8 @@ constexpr index kBlocksFar = 4;
 // Rows of a larger B that are read side by side. 256 KiB and at least 32 rows, with 16 rows of A and B of 2048 x 2048: 0.55
 // of the time of one block, of 2560 x 7680 0.33; 1 MiB: 0.84 and 0.34; 20000 x 512: 0.55, 0.95 with 512 KiB.
 constexpr index kSideBySideBytes = 256 << 10, kSideBySideRows = 32;
+// Of a row of such a B, for one thread at least.
+constexpr index kRunBytes = 1024;
 // A panel up to this size stays in L1: to ask for it ahead would only take time (40 steps of k: 0.9 of the time without).
 constexpr index kNearPanel = 16 << 10;
 
