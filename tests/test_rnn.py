@@ -498,11 +498,11 @@ def test_errors_of_both_directions() -> None:
     x = [np.ones((2, 5, 3), np.float32)] * 2
     rest = [none] * 7 + [h, none, none, False]
     assert len(_C.recurrent_both("gru", x, *both, *rest)) == 2
-    with pytest.raises(ValueError, match="gru: argument 'x': expected two arrays, one for each direction"):
+    with pytest.raises(ValueError, match="gru: argument 'x': expected 2 arrays, one for each direction or layer"):
         _C.recurrent_both("gru", x[:1], *both, *rest)
-    with pytest.raises(ValueError, match="gru: argument 'weight_ih': expected two arrays"):
+    with pytest.raises(ValueError, match="gru: argument 'weight_ih': expected 2 arrays"):
         _C.recurrent_both("gru", x, [both[0][0], None], both[1], *rest)
     with pytest.raises(ValueError, match="gru: argument 'weight_hh': expected sizes and a dtype as in the other"):
         _C.recurrent_both("gru", [x[0], x[0][:1]], *both, *rest)
-    with pytest.raises(ValueError, match="gru_gradient: argument 'y': expected two arrays"):
+    with pytest.raises(ValueError, match="gru_gradient: argument 'y': expected 2 arrays"):
         _C.recurrent_gradient_both("gru", none, none, none, none, *[none] * 7)

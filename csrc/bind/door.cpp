@@ -150,16 +150,6 @@ PyObject* give(const Call& call, Array&& array) {
   return to_ndarray(array);
 }
 
-PyObject* give(const Call& call, std::vector<Array>&& arrays) {
-  py::list out(arrays.size());
-  for (std::size_t i = 0; i < arrays.size(); ++i) {
-    PyObject* item = give(call, std::move(arrays[i]));
-    if (item == nullptr) return nullptr;
-    PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i), item);
-  }
-  return out.release().ptr();
-}
-
 PyObject* set_python_error() noexcept {
   try {
     throw;

@@ -159,7 +159,8 @@ PyObject* give(const Call& call, Array&& array);
 inline PyObject* give(const Call&, double value) { return PyFloat_FromDouble(value); }
 inline PyObject* give(const Call&, index value) { return PyLong_FromLongLong(value); }
 inline PyObject* give(const Call&, bool value) { return PyBool_FromLong(value); }
-PyObject* give(const Call& call, std::vector<Array>&& arrays);
+template <class T>
+PyObject* give(const Call& call, std::vector<T>&& values);
 template <class... T>
 PyObject* give(const Call& call, std::tuple<T...>&& values) {
   py::tuple out(sizeof...(T));
@@ -167,6 +168,16 @@ PyObject* give(const Call& call, std::tuple<T...>&& values) {
     ((PyTuple_SET_ITEM(out.ptr(), I, give(call, std::move(std::get<I>(values))))), ...);
   }(std::index_sequence_for<T...>{});
   return PyErr_Occurred() ? nullptr : out.release().ptr();
+}
+template <class T>
+PyObject* give(const Call& call, std::vector<T>&& values) {
+  py::list out(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    PyObject* item = give(call, std::move(values[i]));
+    if (item == nullptr) return nullptr;
+    PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i), item);
+  }
+  return out.release().ptr();
 }
 
 // Turns the C++ exception in flight into a Python one.

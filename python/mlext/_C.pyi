@@ -680,6 +680,25 @@ def recurrent_gradient_both(
     lengths: Any = ...,
     /,
 ) -> Any: ...
+def recurrent_stack(
+    cell: Any,
+    x: Any = ...,
+    weight_ih: Any = ...,
+    weight_hh: Any = ...,
+    bias_ih: Any = ...,
+    bias_hh: Any = ...,
+    weight_hr: Any = ...,
+    peepholes: Any = ...,
+    scale_ih: Any = ...,
+    scale_hh: Any = ...,
+    scale_hr: Any = ...,
+    h: Any = ...,
+    c: Any = ...,
+    lengths: Any = ...,
+    reverse: Any = ...,
+    saves: Any = ...,
+    /,
+) -> Any: ...
 def reciprocal(x: Any, /) -> Any: ...
 def refuse_read(what: str) -> None: ...
 def register_types(tensor: type, dtypes: list[Any]) -> None: ...

@@ -1,7 +1,6 @@
 // Recurrent layers at the door: checks, and what arrays become.
 #pragma once
 
-#include <array>
 #include <initializer_list>
 #include <vector>
 
@@ -97,7 +96,18 @@ inline Matrix matrix_of(const Array& weight, const Array& scale = Array()) {
   return {weight.data, pack_home(weight), weight.dtype, static_cast<const float*>(scale.data), weight.device};
 }
 
-// ---- launches of one call or of two ---------------------------------------------------------------------------------
+// y (T, N, H) as the x of another layer.
+inline Array steps_second(const Array& y) { return y.permuted({1, 0, 2}); }
+
+// ---- launches of one call or of several ------------------------------------------------------------------------------
+
+template <class... Ready>
+auto listed(Ready... calls) {
+  std::vector<std::common_type_t<Ready...>> list;
+  list.reserve(sizeof...(calls));
+  (list.push_back(std::move(calls)), ...);
+  return list;
+}
 
 struct Arguments {
   std::vector<const Array*> reads, writes;
@@ -106,32 +116,32 @@ struct Arguments {
 // What runs as one has the same sizes but for the steps.
 inline void check_same(const char* op, const Layer& a, const Layer& b) {
   if (a.sequences != b.sequences || a.units != b.units || a.outputs != b.outputs || a.weight.dtype != b.weight.dtype)
-    refuse(op, "weight_hh", "sizes and a dtype as in the other direction", "others");
+    refuse(op, "weight_hh", "sizes and a dtype as in the other direction or layer", "others");
 }
 
 // Calls that are ready, as one launch; nothing to do: none.
-template <class Ready, std::size_t N, class Walk>
-void launch_all(const char* op, const std::array<Ready, N>& calls, Walk walk) {
+template <class Ready, class Walk>
+void launch_all(const char* op, const std::vector<Ready>& calls, Walk walk) {
   Arguments arguments;
-  std::array<decltype(Ready::run), N> runs;
+  std::vector<decltype(Ready::run)> runs;
   Work work;
-  for (std::size_t i = 0; i < N; ++i) {
-    calls[i].list(arguments);
-    runs[i] = calls[i].run;
-    check_same(op, runs[0].layer, runs[i].layer);
-    work.flops += calls[i].work.flops;
-    work.bytes += calls[i].work.bytes;
+  for (const Ready& call : calls) {
+    call.list(arguments);
+    runs.push_back(call.run);
+    check_same(op, runs[0].layer, call.run.layer);
+    work.flops += call.work.flops;
+    work.bytes += call.work.bytes;
   }
   if (runs[0].layer.sequences == 0) return;
   launch(op, work, arguments.reads, arguments.writes, [runs, walk] { walk(runs); });
 }
 
-template <class Ready, std::size_t N, class Finish>
-auto results(std::array<Ready, N>& calls, Finish finish) {
-  std::array<decltype(Ready::out), N> made;
-  for (std::size_t i = 0; i < N; ++i) {
-    finish(calls[i].out);
-    made[i] = std::move(calls[i].out);
+template <class Ready, class Finish>
+auto results(std::vector<Ready>& calls, Finish finish) {
+  std::vector<decltype(Ready::out)> made;
+  for (Ready& call : calls) {
+    finish(call.out);
+    made.push_back(std::move(call.out));
   }
   return made;
 }

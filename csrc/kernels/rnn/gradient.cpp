@@ -26,10 +26,11 @@ template <class T>
 class BackwardWalk {
  public:
   BackwardWalk(const GemmTypeKernels<T>& gemm, const RecurrentTypeKernels<T>& kernels, const Layer& layer,
-               const Order& order, const Backward& b)
+               const Order& order, index parts, const Backward& b)
       : kernels_(kernels),
         layer_(layer),
         order_(order),
+        parts_(parts),
         b_(b),
         weight_(Weight<T>{gemm, layer.fed() * layer.units, layer.outputs, 1, layer.outputs, 1}.pack(layer.weight,
                                                                                                     kSlotPanels)) {
@@ -85,16 +86,21 @@ class BackwardWalk {
     const bool back = s % 2 != 0;
     if (layer_.projects()) {
       for (index i = 0; i < active; ++i) project(chunk, s, i);
-      second_->multiply_all(kernels_, false, {chunk.gh, chunk.row}, {chunk.mid, chunk.row}, active, back);
+      second_->multiply_all(kernels_, parts_, false, {chunk.gh, chunk.row}, {chunk.mid, chunk.row}, active, back);
     }
-    for (index i = 0; i < active; ++i) kernels_.gradient[static_cast<int>(layer_.cell)](arguments(chunk, s, i));
+    const auto each = [&](auto kernel) {
+      parallel_for(active, ceil_div(active, parts_), [&](index begin, index end) {
+        for (index i = begin; i < end; ++i) kernel(arguments(chunk, s, i));
+      });
+    };
+    each(kernels_.gradient[static_cast<int>(layer_.cell)]);
     if (layer_.cell == Cell::gru_before) {
-      second_->multiply_all(kernels_, false, {chunk.factors + 2 * layer_.units, chunk.wide}, {chunk.mid, chunk.row},
-                            active, back);
-      for (index i = 0; i < active; ++i) kernels_.reset_gradient(arguments(chunk, s, i));
+      second_->multiply_all(kernels_, parts_, false, {chunk.factors + 2 * layer_.units, chunk.wide},
+                            {chunk.mid, chunk.row}, active, back);
+      each(kernels_.reset_gradient);
     }
-    weight_.multiply_all(kernels_, is_gru(layer_.cell), {chunk.factors, chunk.wide}, {chunk.gh, chunk.row}, active,
-                         back);
+    weight_.multiply_all(kernels_, parts_, is_gru(layer_.cell), {chunk.factors, chunk.wide}, {chunk.gh, chunk.row},
+                         active, back);
   }
 
   // The gradient of a projected h, all of it, which is also left for the weight's.
@@ -130,6 +136,7 @@ class BackwardWalk {
   const RecurrentTypeKernels<T>& kernels_;
   const Layer& layer_;
   const Order& order_;
+  const index parts_;  // of a step, each the work of one thread
   const Backward& b_;
   const Weight<T> weight_;
   std::optional<Weight<T>> second_;  // of the projection, or of r h
@@ -208,10 +215,8 @@ Ready ready(const char* op, const RecurrentGradientCall& call) {
   return r;
 }
 
-template <std::size_t N>
-std::array<RecurrentGradients, N> run_all(const char* op, std::array<Ready, N> calls,
-                                          const RecurrentGradientCall& call) {
-  launch_all(op, calls, [](const std::array<Run<Backward>, N>& runs) {
+BothGradients run_all(const char* op, std::vector<Ready> calls, const RecurrentGradientCall& call) {
+  launch_all(op, calls, [](const std::vector<Run<Backward>>& runs) {
     const Device device = runs[0].layer.device;
     walk<BackwardWalk>(gemm_kernels(device), recurrent_kernels(device), runs);
   });
@@ -225,12 +230,13 @@ std::array<RecurrentGradients, N> run_all(const char* op, std::array<Ready, N> c
 }  // namespace rnn_detail
 
 RecurrentGradients recurrent_gradient(const char* op, const RecurrentGradientCall& call) {
-  return rnn_detail::run_all<1>(op, {rnn_detail::ready(op, call)}, call)[0];
+  return rnn_detail::run_all(op, rnn_detail::listed(rnn_detail::ready(op, call)), call)[0];
 }
 
 BothGradients recurrent_gradient_both(const char* op, const RecurrentGradientCall& there,
                                       const RecurrentGradientCall& back) {
-  return rnn_detail::run_all<2>(op, {rnn_detail::ready(op, there), rnn_detail::ready(op, back)}, there);
+  using namespace rnn_detail;
+  return run_all(op, listed(ready(op, there), ready(op, back)), there);
 }
 
 }  // namespace mlext

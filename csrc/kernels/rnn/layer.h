@@ -1,7 +1,7 @@
 // Recurrent layers over arrays: checked, launched. rnn.h has the formulas and the layout.
 #pragma once
 
-#include <array>
+#include <vector>
 
 #include "core/array.h"
 #include "kernels/rnn/rnn.h"
@@ -27,16 +27,24 @@ struct RecurrentOptions {
   Cell cell;
   bool reverse, saves;
 };
+struct RecurrentLayer {
+  RecurrentWeights weights;
+  const Array *h, *c;  // first states, each may be null
+};
 struct RecurrentCall {
   const Array& x;
-  RecurrentWeights weights;
-  const Array *h, *c, *lengths;  // each may be null
+  RecurrentLayer layer;
+  const Array* lengths;  // may be null
   RecurrentOptions options;
 };
 Recurrence recurrent(const char* op, const RecurrentCall& call);
 // Both directions of a layer, of the same sizes but for their steps: side by side, where there are threads for it.
-using Recurrences = std::array<Recurrence, 2>;
+using Recurrences = std::vector<Recurrence>;
 Recurrences recurrent_both(const char* op, const RecurrentCall& there, const RecurrentCall& back);
+// Layers of which each reads what the one before it makes, of the same sizes but for the first one's channels: a layer some steps
+// behind the one before it, where there are threads for it.
+Recurrences recurrent_stack(const char* op, const Array& x, const std::vector<RecurrentLayer>& layers,
+                            const Array* lengths, const RecurrentOptions& options);
 
 // From the gradients of y, h and c, each may be null, and what the layer left: y (rnn), gates and extra (lstm, gru), before (gru).
 struct RecurrentGradients {
@@ -52,7 +60,7 @@ struct RecurrentGradientCall {
   RecurrentOptions options;
 };
 RecurrentGradients recurrent_gradient(const char* op, const RecurrentGradientCall& call);
-using BothGradients = std::array<RecurrentGradients, 2>;
+using BothGradients = std::vector<RecurrentGradients>;
 BothGradients recurrent_gradient_both(const char* op, const RecurrentGradientCall& there,
                                       const RecurrentGradientCall& back);
 

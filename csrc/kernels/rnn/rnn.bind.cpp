@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "kernels/rnn/layer.h"
 
 #include "bind/door.h"
@@ -34,7 +36,7 @@ Six recurrent_door(std::string_view cell, const Array& x, const Array& weight_ih
   const int i = cell_of(cell);
   const RecurrentWeights weights{&weight_ih, &weight_hh, bias_ih,  bias_hh, weight_hr,
                                  peepholes,  scale_ih,   scale_hh, scale_hr};
-  return six(recurrent(kLayerNames[i], {x, weights, h, c, lengths, {static_cast<Cell>(i), reverse, saves}}));
+  return six(recurrent(kLayerNames[i], {x, {weights, h, c}, lengths, {static_cast<Cell>(i), reverse, saves}}));
 }
 
 using Five = std::tuple<Array, Array, Array, Array, Array>;
@@ -56,18 +58,35 @@ Five recurrent_gradient_door(std::string_view cell, const Array* gy, const Array
                                  {gy, gh, gc, left, weights, lengths, {static_cast<Cell>(i), reverse, true}}));
 }
 
-// ---- both directions: each argument a list of two, that of the way from the first step on first ------------------------
+// ---- several: each argument a list, an array or None for each direction or layer ----------------------------------------
 
-// Two arrays of a list, either of which may be null, or must not.
-struct Two {
-  const Array* of[2];
+struct Each {
+  const char* op;
+  std::size_t count;
 
-  Two(const char* op, const char* name, const Arrays& list, bool needed = false) {
-    if (list.size() != 2 || (needed && (list[0] == nullptr || list[1] == nullptr)))
-      refuse(op, name, "two arrays, one for each direction", text(list.size(), " or None"));
-    of[0] = list[0], of[1] = list[1];
+  // The list, once it is as long as it has to be, and without None where one is needed.
+  const Arrays& operator()(const char* name, const Arrays& list, bool needed = false) const {
+    if (list.size() != count || (needed && std::find(list.begin(), list.end(), nullptr) != list.end()))
+      refuse(op, name, text(count, " arrays, one for each direction or layer"), text(list.size(), " or None"));
+    return list;
   }
 };
+
+std::vector<RecurrentLayer> layers_of(const Each& each, const Arrays& weight_ih, const Arrays& weight_hh,
+                                      const Arrays& bias_ih, const Arrays& bias_hh, const Arrays& weight_hr,
+                                      const Arrays& peepholes, const Arrays& scale_ih, const Arrays& scale_hh,
+                                      const Arrays& scale_hr, const Arrays& h, const Arrays& c) {
+  const Arrays &ih = each("weight_ih", weight_ih, true), &hh = each("weight_hh", weight_hh, true),
+               &b_ih = each("bias_ih", bias_ih), &b_hh = each("bias_hh", bias_hh), &hr = each("weight_hr", weight_hr),
+               &peep = each("peepholes", peepholes), &s_ih = each("scale_ih", scale_ih),
+               &s_hh = each("scale_hh", scale_hh), &s_hr = each("scale_hr", scale_hr), &hs = each("h", h),
+               &cs = each("c", c);
+  std::vector<RecurrentLayer> layers;
+  for (std::size_t k = 0; k < each.count; ++k) {
+    layers.push_back({{ih[k], hh[k], b_ih[k], b_hh[k], hr[k], peep[k], s_ih[k], s_hh[k], s_hr[k]}, hs[k], cs[k]});
+  }
+  return layers;
+}
 
 std::tuple<Six, Six> recurrent_both_door(std::string_view cell, const Arrays& x, const Arrays& weight_ih,
                                          const Arrays& weight_hh, const Arrays& bias_ih, const Arrays& bias_hh,
@@ -75,18 +94,30 @@ std::tuple<Six, Six> recurrent_both_door(std::string_view cell, const Arrays& x,
                                          const Arrays& scale_hh, const Arrays& scale_hr, const Arrays& h,
                                          const Arrays& c, const Arrays& lengths, bool saves) {
   const int i = cell_of(cell);
-  const char* op = kLayerNames[i];
-  const Two xs(op, "x", x, true), ih(op, "weight_ih", weight_ih, true), hh(op, "weight_hh", weight_hh, true),
-      b_ih(op, "bias_ih", bias_ih), b_hh(op, "bias_hh", bias_hh), hr(op, "weight_hr", weight_hr),
-      peep(op, "peepholes", peepholes), s_ih(op, "scale_ih", scale_ih), s_hh(op, "scale_hh", scale_hh),
-      s_hr(op, "scale_hr", scale_hr), hs(op, "h", h), cs(op, "c", c), ends(op, "lengths", lengths);
-  const auto call = [&](int k) {
-    const RecurrentWeights weights{ih.of[k],   hh.of[k],   b_ih.of[k], b_hh.of[k], hr.of[k],
-                                   peep.of[k], s_ih.of[k], s_hh.of[k], s_hr.of[k]};
-    return RecurrentCall{*xs.of[k], weights, hs.of[k], cs.of[k], ends.of[k], {static_cast<Cell>(i), k == 1, saves}};
+  const Each each{kLayerNames[i], 2};
+  const auto layers =
+      layers_of(each, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, peepholes, scale_ih, scale_hh, scale_hr, h, c);
+  const Arrays &xs = each("x", x, true), &ends = each("lengths", lengths);
+  const auto call = [&](std::size_t k) {
+    return RecurrentCall{*xs[k], layers[k], ends[k], {static_cast<Cell>(i), k == 1, saves}};
   };
-  const Recurrences both = recurrent_both(op, call(0), call(1));
+  const Recurrences both = recurrent_both(each.op, call(0), call(1));
   return {six(both[0]), six(both[1])};
+}
+
+std::vector<Six> recurrent_stack_door(std::string_view cell, const Array& x, const Arrays& weight_ih,
+                                      const Arrays& weight_hh, const Arrays& bias_ih, const Arrays& bias_hh,
+                                      const Arrays& weight_hr, const Arrays& peepholes, const Arrays& scale_ih,
+                                      const Arrays& scale_hh, const Arrays& scale_hr, const Arrays& h, const Arrays& c,
+                                      const Array* lengths, bool reverse, bool saves) {
+  const int i = cell_of(cell);
+  const Each each{kLayerNames[i], weight_hh.size()};
+  const auto layers =
+      layers_of(each, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, peepholes, scale_ih, scale_hh, scale_hr, h, c);
+  std::vector<Six> made;
+  for (const Recurrence& r : recurrent_stack(each.op, x, layers, lengths, {static_cast<Cell>(i), reverse, saves}))
+    made.push_back(six(r));
+  return made;
 }
 
 std::tuple<Five, Five> recurrent_gradient_both_door(std::string_view cell, const Arrays& gy, const Arrays& gh,
@@ -96,14 +127,15 @@ std::tuple<Five, Five> recurrent_gradient_both_door(std::string_view cell, const
                                                     const Arrays& lengths) {
   const int i = cell_of(cell);
   const char* op = kCellGradientNames[i];
-  const Two gys(op, "gy", gy), ghs(op, "gh", gh), gcs(op, "gc", gc), ys(op, "y", y, true), all(op, "gates", gates),
-      hs(op, "before", before), more(op, "extra", extra), hh(op, "weight_hh", weight_hh, true),
-      hr(op, "weight_hr", weight_hr), peep(op, "peepholes", peepholes), ends(op, "lengths", lengths);
-  const auto call = [&](int k) {
-    const RecurrentWeights weights{nullptr, hh.of[k], nullptr, nullptr, hr.of[k], peep.of[k]};
-    const Recurrence left{*ys.of[k], {}, {}, or_none(all.of[k]), or_none(hs.of[k]), or_none(more.of[k])};
-    return RecurrentGradientCall{
-        gys.of[k], ghs.of[k], gcs.of[k], left, weights, ends.of[k], {static_cast<Cell>(i), k == 1, true}};
+  const Each each{op, 2};
+  const Arrays &gys = each("gy", gy), &ghs = each("gh", gh), &gcs = each("gc", gc), &ys = each("y", y, true),
+               &all = each("gates", gates), &hs = each("before", before), &more = each("extra", extra),
+               &hh = each("weight_hh", weight_hh, true), &hr = each("weight_hr", weight_hr),
+               &peep = each("peepholes", peepholes), &ends = each("lengths", lengths);
+  const auto call = [&](std::size_t k) {
+    const RecurrentWeights weights{nullptr, hh[k], nullptr, nullptr, hr[k], peep[k]};
+    const Recurrence left{*ys[k], {}, {}, or_none(all[k]), or_none(hs[k]), or_none(more[k])};
+    return RecurrentGradientCall{gys[k], ghs[k], gcs[k], left, weights, ends[k], {static_cast<Cell>(i), k == 1, true}};
   };
   const BothGradients both = recurrent_gradient_both(op, call(0), call(1));
   return {five(both[0]), five(both[1])};
@@ -124,6 +156,10 @@ void bind_rnn(py::module_& m) {
                              {"cell", "x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "peepholes",
                               "scale_ih", "scale_hh", "scale_hr", "h", "c", "lengths", "saves"},
                              "What recurrent gives, for both directions; arguments are lists of two.");
+  door<&recurrent_stack_door>(m, "recurrent_stack",
+                              {"cell", "x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "peepholes",
+                               "scale_ih", "scale_hh", "scale_hr", "h", "c", "lengths", "reverse", "saves"},
+                              "What recurrent gives, for each layer of a stack; arguments of layers are lists.");
   door<&recurrent_gradient_both_door>(
       m, "recurrent_gradient_both",
       {"cell", "gy", "gh", "gc", "y", "gates", "before", "extra", "weight_hh", "weight_hr", "peepholes", "lengths"},

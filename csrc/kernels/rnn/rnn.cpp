@@ -32,7 +32,8 @@ struct Ready {
 };
 
 Ready ready(const char* op, const RecurrentCall& call) {
-  const auto& [x, w, h, c, lengths, options] = call;
+  const auto& [x, given, lengths, options] = call;
+  const auto& [w, h, c] = given;
   check_layer(op, x, w, lengths, options.cell);
   const index n = x.shape[0], steps = x.shape[1], outputs = w.hh->shape[1], gates = gates_of(options.cell),
               units = w.hh->shape[0] / gates;
@@ -71,9 +72,8 @@ Ready ready(const char* op, const RecurrentCall& call) {
   return r;
 }
 
-template <std::size_t N>
-std::array<Recurrence, N> run_all(const char* op, std::array<Ready, N> calls, DType dtype) {
-  launch_all(op, calls, [](const std::array<Run<Forward>, N>& runs) {
+Recurrences run_all(const char* op, std::vector<Ready> calls, DType dtype) {
+  launch_all(op, calls, [](const std::vector<Run<Forward>>& runs) {
     const Device device = runs[0].layer.device;
     walk<ForwardWalk>(gemm_kernels(device), recurrent_kernels(device), runs);
   });
@@ -84,11 +84,35 @@ std::array<Recurrence, N> run_all(const char* op, std::array<Ready, N> calls, DT
 }  // namespace rnn_detail
 
 Recurrence recurrent(const char* op, const RecurrentCall& call) {
-  return rnn_detail::run_all<1>(op, {rnn_detail::ready(op, call)}, call.x.dtype)[0];
+  return rnn_detail::run_all(op, rnn_detail::listed(rnn_detail::ready(op, call)), call.x.dtype)[0];
 }
 
 Recurrences recurrent_both(const char* op, const RecurrentCall& there, const RecurrentCall& back) {
-  return rnn_detail::run_all<2>(op, {rnn_detail::ready(op, there), rnn_detail::ready(op, back)}, there.x.dtype);
+  using namespace rnn_detail;
+  return run_all(op, listed(ready(op, there), ready(op, back)), there.x.dtype);
+}
+
+Recurrences recurrent_stack(const char* op, const Array& x, const std::vector<RecurrentLayer>& layers,
+                            const Array* lengths, const RecurrentOptions& options) {
+  using namespace rnn_detail;
+  if (is_half(x.dtype)) {  // a layer reads what the one before it made in float32 and then rounded
+    Recurrences made;
+    for (const RecurrentLayer& layer : layers) {
+      const Array from = made.empty() ? x : steps_second(made.back().y);
+      made.push_back(recurrent(op, {from, layer, lengths, options}));
+    }
+    return made;
+  }
+  std::vector<Ready> calls;
+  for (const RecurrentLayer& layer : layers) {
+    const Array from = calls.empty() ? x : steps_second(calls.back().out.y);
+    calls.push_back(ready(op, {from, layer, lengths, options}));
+  }
+  launch_all(op, calls, [](const std::vector<Run<Forward>>& runs) {
+    const Device device = runs[0].layer.device;
+    walk_stack<ForwardWalk>(gemm_kernels(device), recurrent_kernels(device), runs);
+  });
+  return results(calls, [](Recurrence&) {});
 }
 
 }  // namespace mlext

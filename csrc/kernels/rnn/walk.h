@@ -2,9 +2,13 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
+#include <atomic>
 #include <numeric>
+#include <thread>
+#include <vector>
 
+#include "core/allocator.h"
+#include "core/launch.h"
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "kernels/rnn/layer.h"
@@ -69,12 +73,32 @@ inline Split chunks_of(const Layer& layer, index threads) {
   return Split::of(layer.sequences, std::min(kTogether, ceil_div(layer.sequences, threads)));
 }
 
+// Whether threads share the units of each step, not the sequences: with so few of these that a weight from L3, which each thread
+// would read all of, takes longer than the products, or with fewer than threads. Of 2 threads, LSTM, against one: 512 units, 1
+// sequence 2.5x (by sequences 1), 4 sequences 2.1x (1.2), 8 sequences 1.9x (1.3), 16 sequences 1.5x (2.0); 256 units, 1 sequence
+// 1.4x (1), 4 sequences 1.4x (1.5). A step below kParallelFlops gains nothing: 128 units, 1 sequence 0.8x.
+constexpr index kFewRows = 8;
+inline bool by_units(const Layer& layer, index threads) {
+  const index weights = layer.gates() * layer.units * layer.outputs;
+  const bool far = layer.dtype == DType::float64 ? is_far<double>(weights) : is_far<float>(weights);
+  const double step =
+      static_cast<double>(weights) * (2.0 * static_cast<double>(layer.sequences) +
+                                      gemm_detail::kFlopsPerByte * static_cast<double>(item_size(layer.dtype)));
+  return threads > 1 && step >= gemm_detail::kParallelFlops && layer.sequences < threads * (far ? kFewRows : 1);
+}
+
 // Sequences that take not much longer than one.
 constexpr index kFewSequences = 4;
 // Whether each direction is the work of one thread, not one after the other that of all: half as many panels are read for twice the
 // rows, and no thread waits for the longest sequences of another in between. More than two threads would have too little to do.
 inline bool side_by_side(const Layer& layer) {
   return worth_dividing(layer) && num_threads() > 1 && (num_threads() == 2 || layer.sequences <= kFewSequences);
+}
+
+// Whether layers of a stack run at once, each some steps behind the one below: where there is too little in a step to be divided.
+inline bool in_waves(const Layer& layer) {
+  return num_threads() > 1 && worth_dividing(layer) && layer.sequences <= kFewSequences &&
+         !by_units(layer, num_threads());
 }
 
 // Rows of a state, and how far they lie apart: not at a round distance.
@@ -98,6 +122,36 @@ void clear_rest(const Layer& layer, index n, index from, index row, void* to) {
     std::fill_n(static_cast<T*>(to) + layer.place(n, t, row), row, T(0));
 }
 
+// How far a layer of a stack is, for the one above it.
+class Progress {
+ public:
+  void reach(index steps) { steps_.store(steps, std::memory_order_release); }
+  // Left before the last step, which an error does, no more will come.
+  struct End {
+    Progress* progress;
+    index last;
+    ~End() {
+      if (progress != nullptr && progress->steps_.load(std::memory_order_relaxed) < last) progress->reach(-1);
+    }
+  };
+  // Until so many steps are done; false: they never will be.
+  bool wait_for(index steps) const {
+    for (int i = 1;; ++i) {
+      const index done = steps_.load(std::memory_order_acquire);
+      if (done < 0 || done >= steps) return done >= 0;
+      cpu_relax();
+      if (i % kPatience == 0) {
+        poll_interrupt();
+        std::this_thread::yield();
+      }
+    }
+  }
+
+ private:
+  static constexpr int kPatience = 4096;
+  std::atomic<index> steps_{0};
+};
+
 // A layer, and the memory of one way through it.
 template <class Memory>
 struct Run {
@@ -110,27 +164,44 @@ template <template <class> class Way, class T, class Memory>
 void walk_one(const GemmTypeKernels<T>& gemm, const RecurrentTypeKernels<T>& kernels, const Run<Memory>& run,
               index threads) {
   const Order order(run.layer);
-  const Way<T> way(gemm, kernels, run.layer, order, run.memory);
-  const Split chunks = chunks_of(run.layer, threads);
+  const bool units = by_units(run.layer, threads);
+  const Way<T> way(gemm, kernels, run.layer, order, units ? threads : 1, run.memory);
+  const Split chunks = chunks_of(run.layer, units ? 1 : threads);
   parallel_for(chunks.count, 1, [&](index begin, index end) {
     for (index chunk = begin; chunk < end; ++chunk) way.run(chunks.begin(chunk), chunks.size(chunk));
   });
 }
 
-// A layer, or both of its directions, which need nothing of each other.
-template <template <class> class Way, class Memory, std::size_t N>
-void walk(const GemmKernels& gemm, const RecurrentKernels& kernels, const std::array<Run<Memory>, N>& runs) {
+template <template <class> class Way, class Memory>
+void walk_all(const GemmKernels& gemm, const RecurrentKernels& kernels, const std::vector<Run<Memory>>& runs,
+              bool at_once) {
   const auto one = [&](const Run<Memory>& run, index threads) {
     run.layer.dtype == DType::float64 ? walk_one<Way>(gemm.f64, kernels.f64, run, threads)
                                       : walk_one<Way>(gemm.f32, kernels.f32, run, threads);
   };
-  if (N > 1 && side_by_side(runs[0].layer)) {
-    parallel_for(N, 1, [&](index begin, index end) {
-      for (index i = begin; i < end; ++i) one(runs[static_cast<std::size_t>(i)], 1);
-    });
-  } else {
-    for (const Run<Memory>& run : runs) one(run, num_threads());
+  const index count = static_cast<index>(runs.size());
+  parallel_for(count, at_once ? 1 : count, [&](index begin, index end) {
+    for (index i = begin; i < end; ++i) one(runs[static_cast<std::size_t>(i)], at_once ? 1 : num_threads());
+  });
+}
+
+// A layer, or both of its directions, which need nothing of each other.
+template <template <class> class Way, class Memory>
+void walk(const GemmKernels& gemm, const RecurrentKernels& kernels, const std::vector<Run<Memory>>& runs) {
+  walk_all<Way>(gemm, kernels, runs, runs.size() > 1 && side_by_side(runs[0].layer));
+}
+
+// Layers, each of which reads what the one before it makes. At once: layers are begun in their order, so that what one waits for
+// is done or under way, whatever threads come.
+template <template <class> class Way, class Memory>
+void walk_stack(const GemmKernels& gemm, const RecurrentKernels& kernels, std::vector<Run<Memory>> runs) {
+  const bool at_once = runs.size() > 1 && in_waves(runs.back().layer);
+  std::vector<Progress> done(runs.size());
+  for (std::size_t i = 0; at_once && i < runs.size(); ++i) {
+    runs[i].memory.done = &done[i];
+    if (i > 0) runs[i].memory.below = &done[i - 1];
   }
+  walk_all<Way>(gemm, kernels, runs, at_once);
 }
 
 }  // namespace mlext::rnn_detail

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/parallel.h"
 #include "core/scratch.h"
 #include "kernels/gemm/kept.h"
 #include "kernels/gemm/panel_product.h"
@@ -36,6 +37,11 @@ struct Rows {
 // The i-th of so many, every other time from the end on: what was read last is still in a cache, where the first of a weight that
 // does not fit has long been replaced.
 inline index turned(index i, index count, bool back) { return back ? count - 1 - i : i; }
+// Some that lie side by side, of panels or of what else is counted.
+struct Range {
+  index first, count;
+  index at(index i, bool back) const { return first + turned(i, count, back); }
+};
 
 // Whether rows are one that several panels may be multiplied with at once, as they must be where bytes are read in place.
 template <class T>
@@ -142,25 +148,25 @@ struct Weight {
     gemm_detail::multiply_panel(kernels, p);
   }
 
-  // The same for one row and all gates and panels; out(panel, gate) is where the sums go.
+  // The same for one row and all gates of some panels; out(panel, gate) is where the sums go.
   template <class Out>
-  void multiply_row(const RecurrentTypeKernels<T>& recurrent, const void* bias, bool adds, const T* a, Out out,
-                    bool back) const {
-    bytes != nullptr ? multiply_row_with(recurrent.byte_row, bytes, bias, adds, a, out, back)
-                     : multiply_row_with(recurrent.row, packed, bias, adds, a, out, back);
+  void multiply_row(const RecurrentTypeKernels<T>& recurrent, Range some, const void* bias, bool adds, const T* a,
+                    Out out, bool back) const {
+    bytes != nullptr ? multiply_row_with(recurrent.byte_row, bytes, some, bias, adds, a, out, back)
+                     : multiply_row_with(recurrent.row, packed, some, bias, adds, a, out, back);
   }
   template <class B, class Out>
-  void multiply_row_with(const RowTable<T, B>& table, const B* b, const void* bias, bool adds, const T* a, Out out,
-                         bool back) const {
-    const index tiles = panels.count * gates;
+  void multiply_row_with(const RowTable<T, B>& table, const B* b, Range range, const void* bias, bool adds, const T* a,
+                         Out out, bool back) const {
+    const Range tiles{range.first * gates, range.count * gates};
     RowArgs<T, B> args{};
     args.k = k;
     args.adds = adds;
     args.a = a;
-    for (index i = 0, some = 0; i < tiles; i += some) {
-      const index vectors = panels.size(turned(i, tiles, back) / gates);
-      for (some = 0; some < kRowTiles && i + some < tiles; ++some) {
-        const index tile = turned(i + some, tiles, back), panel = tile / gates, gate = tile % gates;
+    for (index i = 0, some = 0; i < tiles.count; i += some) {
+      const index vectors = panels.size(tiles.at(i, back) / gates);
+      for (some = 0; some < kRowTiles && i + some < tiles.count; ++some) {
+        const index tile = tiles.at(i + some, back), panel = tile / gates, gate = tile % gates;
         if (panels.size(panel) != vectors) break;
         const float* steps = scale != nullptr ? scale + gate * n + column(panel) : nullptr;
         args.tile[some] = {cols(panel), b + offset(panel, gate), steps, bias_of(bias, panel, gate), out(panel, gate)};
@@ -169,17 +175,28 @@ struct Weight {
     }
   }
 
+  // All panels in so many parts, each the work of one thread: f(panels, part).
+  template <class F>
+  void divide(index parts, F f) const {
+    const Split of_panels = Split::of(panels.count, ceil_div(panels.count, parts));
+    parallel_for(of_panels.count, 1, [&](index begin, index end) {
+      for (index part = begin; part < end; ++part) f(Range{of_panels.begin(part), of_panels.size(part)}, part);
+    });
+  }
+
   // out = a B or out + a B, all panels side by side, of one gate.
-  void multiply_all(const RecurrentTypeKernels<T>& recurrent, bool adds, Rows<const T> a, Rows<T> out, index rows,
-                    bool back) const {
-    if (alone(recurrent, rows)) {
-      const auto to = [&](index panel, index) { return out.data + column(panel); };
-      return multiply_row(recurrent, nullptr, adds, a.data, to, back);
-    }
-    for (index i = 0; i < panels.count; ++i) {
-      const index panel = turned(i, panels.count, back);
-      multiply(panel, 0, nullptr, adds, a, {out.data + column(panel), out.row}, rows, back);
-    }
+  void multiply_all(const RecurrentTypeKernels<T>& recurrent, index parts, bool adds, Rows<const T> a, Rows<T> out,
+                    index rows, bool back) const {
+    divide(parts, [&](Range some, index) {
+      if (alone(recurrent, rows)) {
+        const auto to = [&](index panel, index) { return out.data + column(panel); };
+        return multiply_row(recurrent, some, nullptr, adds, a.data, to, back);
+      }
+      for (index i = 0; i < some.count; ++i) {
+        const index panel = some.at(i, back);
+        multiply(panel, 0, nullptr, adds, a, {out.data + column(panel), out.row}, rows, back);
+      }
+    });
   }
 };
 

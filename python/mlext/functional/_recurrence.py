@@ -170,14 +170,14 @@ def steps_first(x: Any) -> Any:
 
 
 def run(
-    layer: Layer, x: Any, state: tuple[Any, Any], lengths: Any, checkpoint: int | None = None
+    layer: Layer, x: Any, state: tuple[Any, Any], lengths: Any, checkpoint: int | None = None, made: Any = None
 ) -> tuple[Any, Any, Any]:
-    """Return y (N, T, H) and the last h and c of a layer, on the tape."""
+    """Return y (N, T, H) and the last h and c of a layer, on the tape; ``made``: what its way there left, if known."""
     values = (x, *layer.weights, *state)
     if layer.scales[0] is not None:
         refuse_gradient(layer.cell.partition("_")[0], *values)
     if not _C.tracks(*values):
-        y, h, c = layer.forward(x, state, lengths, False)[:3]
+        y, h, c = (made or layer.forward(x, state, lengths, False))[:3]
         return steps_first(y), h, c
     x, w_ih, w_hh, b_ih, b_hh, w_hr, peepholes, h, c = parents = tuple([keep(v) for v in values])
     weights, lengths = (w_ih, w_hh, b_ih, b_hh, w_hr, peepholes), keep(lengths)
@@ -186,7 +186,7 @@ def run(
     ys = []
     for part in parts:
         part.first = h, c
-        left = layer.forward(part.x, part.first, part.lengths, len(parts) == 1)
+        left = made or layer.forward(part.x, part.first, part.lengths, len(parts) == 1)
         y, h, c = left[0], left[1], left[2] if layer.cell == "lstm" else None
         ys.append(y)
     if len(parts) == 1:
@@ -213,6 +213,19 @@ def run(
     y = record(steps_first(y), op, parents, jointly(len(parents), backward), (x, *weights, *(parts[0].left or ())))
     h = aside(h, "last_state", y, last, "h")
     return y, h, aside(c, "last_state", y, last, "c") if layer.cell == "lstm" else None
+
+
+def run_stack(layers: list[Layer], x: Any, states: list[Any], lengths: Any) -> tuple[Any, list[Any]]:
+    """Return y (N, T, H) of the last layer and the last states of each, on the tape."""
+    each = [(*layer.weights, *layer.scales, *state) for layer, state in zip(layers, states, strict=True)]
+    saves = _C.tracks(x, *[value for values in each for value in values])
+    arguments: Any = (layers[0].cell, x, *zip(*each, strict=True), lengths, layers[0].reverse, saves)
+    walked: Any = _C.recurrent_stack(*arguments)
+    lasts = []
+    for layer, state, made in zip(layers, states, walked, strict=True):
+        x, *last = run(layer, x, state, lengths, made=tuple(made))
+        lasts.append(tuple(last))
+    return x, lasts
 
 
 class Part:

@@ -16,6 +16,7 @@ from mlext.functional._recurrence import (
     checked_lengths,
     checked_scales,
     run,
+    run_stack,
 )
 
 
@@ -241,11 +242,25 @@ def both(
 ) -> tuple[Any, list[Any]]:
     """Return y of both directions side by side, and their last states; ``given`` are weights and scales of each."""
     cell = cell_of(kind, **of_cell)
-    states = [pair(kind, state) if kind == "lstm" else (state, None) for state in states]
     there, back = given
     layers = _checked(cell, x, there[0], False, there[1]), _checked(cell, x, back[0], True, back[1])
-    y, lasts = run_both(layers, x, states, checked_lengths(kind, lengths, x), checked_checkpoint(kind, checkpoint))
+    firsts = _pairs(kind, states)
+    y, lasts = run_both(layers, x, firsts, checked_lengths(kind, lengths, x), checked_checkpoint(kind, checkpoint))
     return y, lasts if kind == "lstm" else [last[0] for last in lasts]
+
+
+def stack(
+    kind: str, x: Any, states: list[Any], given: list[tuple[Weights, Any]], lengths: Any, reverse: bool, **of_cell: Any
+) -> tuple[Any, list[Any]]:
+    """Return y of the last of some layers, and the last states of all; ``given`` are weights and scales of each."""
+    cell = cell_of(kind, **of_cell)
+    layers = [_checked(cell, x, weights, reverse, scales) for weights, scales in given]
+    y, lasts = run_stack(layers, x, _pairs(kind, states), checked_lengths(kind, lengths, x))
+    return y, lasts if kind == "lstm" else [last[0] for last in lasts]
+
+
+def _pairs(kind: str, states: list[Any]) -> list[tuple[Any, Any]]:
+    return [pair(kind, state) if kind == "lstm" else (state, None) for state in states]
 
 
 def _checked(cell: str, x: Any, weights: Weights, reverse: bool, scales: Any) -> Layer:

@@ -8,7 +8,7 @@ from mlext import dtypes
 from mlext import functional as F
 from mlext.functional._recurrence import checked_checkpoint
 from mlext.functional.random import check_probability
-from mlext.functional.recurrent import both, checked_nonlinearity, pair
+from mlext.functional.recurrent import both, checked_nonlinearity, pair, stack
 from mlext.nn._door import positive_int
 from mlext.nn._recurrent import add_weights, shapes_of, steps_of, weights_of
 from mlext.nn.module import Module
@@ -65,7 +65,10 @@ class _Recurrent(Module):
     def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
         """Return h of all steps, and the last states."""
         x, firsts = steps_of(x), self._split(state)
-        lasts: list[Any] = []
+        if self._is_plain_stack():
+            x, lasts = self._run_stack(x, firsts, lengths)
+            return x, self._joined(lasts)
+        lasts = []
         for i in range(self.num_layers):
             if i > 0:
                 x = F.dropout(x, self.dropout, self.training, rng=self.rng) if self.dropout else x
@@ -73,6 +76,16 @@ class _Recurrent(Module):
             x, found = self._run(x, firsts[len(lasts) : len(lasts) + len(given)], given, lengths)
             lasts += found
         return x, self._joined(lasts)
+
+    def _is_plain_stack(self) -> bool:
+        """Whether each layer but the first reads what the one before it makes, and nothing is made again."""
+        apart = self.bidirectional or (self.dropout and self.training)
+        return self.num_layers > 1 and not apart and self.checkpoint is None
+
+    def _run_stack(self, x: Any, states: list[Any], lengths: Any) -> tuple[Any, list[Any]]:
+        given = [self._weights(suffix) for i in range(self.num_layers) for suffix in self._suffixes(i)]
+        options = {name: getattr(self, name) for name in self._options}
+        return stack(self._kind, x, states, given, lengths, self._backwards, **options)
 
     def _run(self, x: Any, states: list[Any], given: list[Any], lengths: Any) -> tuple[Any, list[Any]]:
         """Y and the last states of a layer of the stack."""
