@@ -28,29 +28,48 @@ namespace {
 // what a user would notice as a busy core.
 constexpr auto kSpin = std::chrono::microseconds(200);
 
+// Neighbouring chunks that one thread begins with, those of each kernel: what it made in one lies in its own cache for the next.
+struct alignas(64) Share {
+  std::atomic<index> next{0};
+  index end = 0;
+};
+constexpr int kMostShares = 16;
+
 struct Job {
   detail::RangeFn fn;
   const void* context;
   index n, grain, chunks;
   int workers;  // that may help
-  std::atomic<index> ticket{0};
+  int share_count = std::min(workers + 1, kMostShares);
+  Share shares[kMostShares];
   std::atomic<bool> stop{false};
   std::mutex error_lock;
   std::exception_ptr error;
 
+  Job(detail::RangeFn fn, const void* context, index n, index grain, index chunks, int workers)
+      : fn(fn), context(context), n(n), grain(grain), chunks(chunks), workers(workers) {
+    for (int i = 0; i < share_count; ++i) {
+      shares[i].next.store(chunks * i / share_count, std::memory_order_relaxed);
+      shares[i].end = chunks * (i + 1) / share_count;
+    }
+  }
   void fail(std::exception_ptr e) {
     std::lock_guard guard(error_lock);
     if (!error) error = std::move(e);
     stop.store(true, std::memory_order_relaxed);
   }
-  // Claims chunks until none is left. Only the caller polls for Ctrl-C.
-  void work(bool caller) {
+  // Claims chunks until none is left, of its own share first. Only the caller, thread 0, polls for Ctrl-C.
+  void work(int thread, bool polls) {
     try {
-      for (;;) {
-        const index chunk = ticket.fetch_add(1, std::memory_order_relaxed);
-        if (chunk >= chunks || stop.load(std::memory_order_relaxed)) return;
-        fn(context, chunk * grain, std::min(n, (chunk + 1) * grain));
-        if (caller) poll_interrupt();
+      for (int i = 0; i < share_count; ++i) {
+        Share& share = shares[(thread + i) % share_count];
+        for (;;) {
+          const index chunk = share.next.fetch_add(1, std::memory_order_relaxed);
+          if (stop.load(std::memory_order_relaxed)) return;
+          if (chunk >= share.end) break;
+          fn(context, chunk * grain, std::min(n, (chunk + 1) * grain));
+          if (polls) poll_interrupt();
+        }
       }
     } catch (...) {
       fail(std::current_exception());
@@ -70,12 +89,12 @@ class ThreadPool {
     job_.store(&job);
     generation_.fetch_add(1);
     if (sleeping_.load() > 0) {
-      {
-        const std::lock_guard guard(lock_);
-      }  // one that is about to sleep has begun to wait after this
+      // Whoever holds this counts as sleeping but may not wait yet.
+      lock_.lock();
+      lock_.unlock();
       wake_.notify_all();
     }
-    job.work(true);
+    job.work(0, true);
     job_.store(nullptr);
     // A worker that is counted only now finds no job; those before it are waited for.
     while (inside_.load() > 0) cpu_relax();
@@ -102,7 +121,7 @@ class ThreadPool {
       wait_for_job(seen);
       seen = generation_.load();
       inside_.fetch_add(1);
-      if (Job* job = job_.load(); job != nullptr && id < job->workers) job->work(false);
+      if (Job* job = job_.load(); job != nullptr && id < job->workers) job->work(id + 1, false);
       inside_.fetch_sub(1);
     }
   }
@@ -192,9 +211,11 @@ void set_num_threads(index threads) {
 void detail::run_parallel(index n, index grain, RangeFn fn, const void* context) {
   grain = std::max<index>(grain, 1);
   const index chunks = (n + grain - 1) / grain;
-  Job job{fn, context, n, grain, chunks, static_cast<int>(std::min<index>(num_threads(), chunks)) - 1, {}, {}, {}, {}};
-  if (job.workers <= 0 || t_inside || !pool().try_own()) {
-    job.work(!t_inside);
+  const int workers = static_cast<int>(std::min<index>(num_threads(), chunks)) - 1;
+  const bool alone = workers <= 0 || t_inside || !pool().try_own();
+  Job job(fn, context, n, grain, chunks, alone ? 0 : workers);
+  if (alone) {
+    job.work(0, !t_inside);
   } else {
     t_inside = true;
     pool().run(job);

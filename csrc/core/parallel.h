@@ -1,8 +1,10 @@
 // The thread pool. parallel_for(n, grain, f) calls f(begin, end) over [0, n) in chunks of `grain`.
 //
 // Chunks depend on n and grain alone, never on the number of threads: a kernel that writes each output in exactly one
-// chunk gives the same bits for any thread count. Chunks are claimed from an atomic ticket and the caller works too, so a
-// late worker costs nothing but its share. Nested calls, and calls while another thread owns the pool, run inline.
+// chunk gives the same bits for any thread count. Each thread has a share of neighbouring chunks, in their order, and helps
+// with those of others, after its own those of the next one: a late worker costs nothing but its share. The caller works too, from
+// the first chunk on; whatever it claims, all before it are done or under way, so that a chunk may wait for one before it.
+// Nested calls, and calls while another thread owns the pool, run inline.
 #pragma once
 
 #include <memory>

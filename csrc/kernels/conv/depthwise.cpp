@@ -33,14 +33,6 @@ constexpr index kRowsTogether = 16;
 // Flops of a product that take as long as one of these.
 constexpr double kFlopPrice = 4;
 
-// Tasks that a thread claims at once. Few are divided into equal shares, channels side by side: a third of three would be left to
-// one thread (14 x 14 x 384, two threads: 0.7 of the time).
-index grain(const Correlation& c, index count) {
-  const double price = kFlopPrice * flops(c);
-  const bool few = count <= 4 * num_threads() && price >= gemm_detail::kParallelFlops;
-  return few ? ceil_div(count, num_threads()) : gemm_detail::parallel_grain(count, price);
-}
-
 // Where taps of a row are inside of the image; in workspace of this thread.
 PixelRange set_ranges(const Axis& a, PixelRange* to) {
   PixelRange whole{0, a.out};
@@ -148,7 +140,7 @@ void run_rows(const GemmTypeKernels<T>& kernels, const Correlation& c) {
   const Split parts = Split::of(c.cols.out, std::max<index>(kNearBytes / pixel, kLeastPixels));
   const Split strips = Split::of(c.rows.out, kRowsTogether);
   const index count = c.images * strips.count * parts.count * blocks.count;
-  parallel_for(count, grain(c, count), [&](index begin, index end) {
+  parallel_for(count, gemm_detail::parallel_grain(count, kFlopPrice * flops(c)), [&](index begin, index end) {
     for (index task = begin; task < end; ++task) {
       const index block = task % blocks.count, part = task / blocks.count % parts.count;
       const index place = task / (blocks.count * parts.count), strip = place % strips.count;

@@ -125,26 +125,28 @@ void clear_rest(const Layer& layer, index n, index from, index row, void* to) {
 // How far a layer of a stack is, for the one above it.
 class Progress {
  public:
+  std::atomic<bool>* failed = nullptr;  // of the whole stack
+
   void reach(index steps) { steps_.store(steps, std::memory_order_release); }
-  // Left before the last step, which an error does, no more will come.
+  // Left before the last step, which an error does, none of the stack will do more.
   struct End {
     Progress* progress;
     index last;
     ~End() {
-      if (progress != nullptr && progress->steps_.load(std::memory_order_relaxed) < last) progress->reach(-1);
+      if (progress != nullptr && progress->steps_.load(std::memory_order_relaxed) < last) progress->failed->store(true);
     }
   };
   // Until so many steps are done; false: they never will be.
   bool wait_for(index steps) const {
-    for (int i = 1;; ++i) {
-      const index done = steps_.load(std::memory_order_acquire);
-      if (done < 0 || done >= steps) return done >= 0;
+    for (int i = 1; steps_.load(std::memory_order_acquire) < steps; ++i) {
+      if (failed->load(std::memory_order_relaxed)) return false;
       cpu_relax();
       if (i % kPatience == 0) {
         poll_interrupt();
         std::this_thread::yield();
       }
     }
+    return true;
   }
 
  private:
@@ -191,13 +193,15 @@ void walk(const GemmKernels& gemm, const RecurrentKernels& kernels, const std::v
   walk_all<Way>(gemm, kernels, runs, runs.size() > 1 && side_by_side(runs[0].layer));
 }
 
-// Layers, each of which reads what the one before it makes. At once: layers are begun in their order, so that what one waits for
-// is done or under way, whatever threads come.
+// Layers, each of which reads what the one before it makes. At once: the caller comes to all of them in their order (parallel.h), so
+// that what one waits for is done, under way or the caller's next, whatever threads come.
 template <template <class> class Way, class Memory>
 void walk_stack(const GemmKernels& gemm, const RecurrentKernels& kernels, std::vector<Run<Memory>> runs) {
   const bool at_once = runs.size() > 1 && in_waves(runs.back().layer);
   std::vector<Progress> done(runs.size());
+  std::atomic<bool> failed{false};
   for (std::size_t i = 0; at_once && i < runs.size(); ++i) {
+    done[i].failed = &failed;
     runs[i].memory.done = &done[i];
     if (i > 0) runs[i].memory.below = &done[i - 1];
   }
