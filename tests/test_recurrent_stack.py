@@ -1,4 +1,4 @@
-"""Stacks of recurrent layers in one direction: on several threads a layer runs some steps behind the one below."""
+"""Recurrent layers on several threads: those of a stack some steps behind each other, and steps that are divided."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
     ("GRU", {}),
     ("GRU", {"reset_after": False}),
     ("LSTM", {}),
-    ("LSTM", {"proj_size": 30, "peepholes": True}),
+    ("LSTM", {"proj_size": 70, "peepholes": True}),
 ]
 
 
@@ -42,9 +42,10 @@ def results(layer: Any, given: Any, firsts: list[Any], lengths: Any) -> list[Any
 
 
 @pytest.mark.parametrize(("kind", "more"), KINDS)
-@pytest.mark.parametrize("sizes", [(1, 120, 5, 100), (3, 40, 20, 100), (9, 6, 20, 40)])
+# Layers at once, twice; sequences divided; units of a step divided, of one sequence and of a few.
+@pytest.mark.parametrize("sizes", [(1, 120, 5, 100), (3, 40, 20, 100), (9, 6, 20, 40), (1, 4, 20, 400), (3, 4, 20, 400)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_layers_at_once_are_one_after_the_other(
+def test_bits_depend_neither_on_threads_nor_on_what_they_share(
     level: str, threads: Callable[[int], None], kind: str, more: dict[str, Any], sizes: Any, dtype: str
 ) -> None:
     n, steps, channels, units = sizes
@@ -73,8 +74,9 @@ def test_layers_of_halves_read_what_was_rounded(kind: str, dtype: str) -> None:
         np.testing.assert_array_equal(y, layer(x)[0].numpy())
 
 
-def test_a_stack_of_bytes_is_its_layers(threads: Callable[[int], None]) -> None:
-    stack = ml.quantize(ml.nn.Sequential(ml.nn.LSTM(20, 100, 2, rng=0)), weights="int8")[0]
+@pytest.mark.parametrize("units", [100, 400])
+def test_a_stack_of_bytes_is_its_layers(threads: Callable[[int], None], units: int) -> None:
+    stack = ml.quantize(ml.nn.Sequential(ml.nn.LSTM(20, units, 2, rng=0)), weights="int8")[0]
     x = np.random.default_rng(3).standard_normal((1, 120, 20)).astype(np.float32)
     expected = x
     for i in range(2):

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/allocator.h"
@@ -34,6 +35,10 @@ struct alignas(64) Share {
   index end = 0;
 };
 constexpr int kMostShares = 16;
+
+struct Job;
+thread_local bool t_inside = false;
+thread_local const Job* t_job = nullptr;  // whose chunk this thread is in
 
 struct Job {
   detail::RangeFn fn;
@@ -60,6 +65,13 @@ struct Job {
   }
   // Claims chunks until none is left, of its own share first. Only the caller, thread 0, polls for Ctrl-C.
   void work(int thread, bool polls) {
+    const Job* const around = std::exchange(t_job, this);
+    claim(thread, polls);
+    t_job = around;
+  }
+
+ private:
+  void claim(int thread, bool polls) {
     try {
       for (int i = 0; i < share_count; ++i) {
         Share& share = shares[(thread + i) % share_count];
@@ -76,8 +88,6 @@ struct Job {
     }
   }
 };
-
-thread_local bool t_inside = false;
 
 class ThreadPool {
  public:
@@ -207,6 +217,8 @@ void set_num_threads(index threads) {
   }
   g_threads.store(static_cast<int>(threads), std::memory_order_relaxed);
 }
+
+bool parallel_failed() { return t_job != nullptr && t_job->stop.load(std::memory_order_relaxed); }
 
 void detail::run_parallel(index n, index grain, RangeFn fn, const void* context) {
   grain = std::max<index>(grain, 1);

@@ -4,7 +4,7 @@
 // chunk gives the same bits for any thread count. Each thread has a share of neighbouring chunks, in their order, and helps
 // with those of others, after its own those of the next one: a late worker costs nothing but its share. The caller works too, from
 // the first chunk on; whatever it claims, all before it are done or under way, so that a chunk may wait for one before it.
-// Nested calls, and calls while another thread owns the pool, run inline.
+// Nested calls, and calls while another thread owns the pool, run inline. After an error no chunk is begun.
 #pragma once
 
 #include <memory>
@@ -21,6 +21,9 @@ inline constexpr int kMaxThreads = 1024;
 
 // How many threads this process may use: affinity, cgroup quota, MLEXT_NUM_THREADS.
 int default_num_threads();
+
+// Inside f: whether there was an error, so that a chunk which waits for another may wait in vain.
+bool parallel_failed();
 
 namespace detail {
 using RangeFn = void (*)(const void* context, index begin, index end);

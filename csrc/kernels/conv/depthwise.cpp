@@ -28,8 +28,8 @@ constexpr double kPartFlops = 1 << 20;
 // What lies under a row of pixels of a task stays in L1, so that the next row finds most of it there: some vectors of
 // channels, neighbours in memory, of as many pixels.
 constexpr index kNearBytes = 20 << 10, kNearVectors = 4, kLeastPixels = 8;
-// Rows of a task.
-constexpr index kRowsTogether = 16;
+// Rows of a task: fewer where images are small, so that each thread gets rows, as it does of the products before and after.
+constexpr index kRowsTogether = 16, kLeastRows = 4;
 // Flops of a product that take as long as one of these.
 constexpr double kFlopPrice = 4;
 
@@ -138,7 +138,8 @@ void run_rows(const GemmTypeKernels<T>& kernels, const Correlation& c) {
   const Split blocks = Split::of(ceil_div(c.groups, kernels.lanes), kNearVectors);
   const index pixel = blocks.size(0) * kernels.lanes * static_cast<index>(sizeof(T)) * c.rows.taps * c.cols.stride;
   const Split parts = Split::of(c.cols.out, std::max<index>(kNearBytes / pixel, kLeastPixels));
-  const Split strips = Split::of(c.rows.out, kRowsTogether);
+  const Split strips =
+      Split::of(c.rows.out, std::clamp(ceil_div(c.rows.out, num_threads()), kLeastRows, kRowsTogether));
   const index count = c.images * strips.count * parts.count * blocks.count;
   parallel_for(count, gemm_detail::parallel_grain(count, kFlopPrice * flops(c)), [&](index begin, index end) {
     for (index task = begin; task < end; ++task) {

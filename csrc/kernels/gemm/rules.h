@@ -62,6 +62,8 @@ constexpr index kFewSteps = 64, kFewStepsRows = 72;
 constexpr index kBlockABytes = 250 << 10;
 // Packed B of one task: it is read once per chunk of rows, from L3.
 constexpr index kPackedBBytes = 6 << 20;
+// Columns of a narrow C.
+constexpr index kNarrow = 32;
 // With as many columns as this, packing rows that are far apart pays.
 constexpr index kPackedColumns = 384;
 // B no larger than this is read in place: most of it stays in L1 (of the peak, 64 cubed 91.8 per cent and 87.2 packed, 96
@@ -101,8 +103,12 @@ inline void transpose_roles(GemmArgs& g) {
 
 inline bool prefers_transposed(const GemmArgs& g) {
   if (g.c_col != 1 && g.c_row == 1) return true;
-  // A narrow C fills few lanes; on its side it is a few long rows.
-  return g.n <= 8 && g.m > g.n && g.a_row == 1 && g.a_col != 1;
+  if (g.a_row != 1 || g.a_col == 1) return false;
+  // A narrow C fills few lanes; on its side it is a few long rows. And a transposed A from beyond L2 takes longer to pack than a few
+  // columns of B to multiply: as the B of C^T it lies as tiles read it (512 x 12800 by 12800 x 16: 0.18 of the time, 512 x 6400 by
+  // 6400 x 32 0.66, 160 x 6400 by 6400 x 32 0.9).
+  if (g.n <= 8 && g.m > g.n) return true;
+  return g.n <= kNarrow && g.m >= 4 * g.n && g.b_col == 1 && g.k * g.m * item_size(g.dtype) > kNearBytes;
 }
 
 // The product that is planned: strides as the rules below expect them, and the better of the two orders.

@@ -53,7 +53,6 @@ class ForwardWalk {
       if (order_.length[n] == 0) leave(chunk, i);
     }
     const index last = order_.length[sequence(first)];
-    const Progress::End end{f_.done, last};
     for (index s = 0; s < last; s += chunk.steps) {
       const index steps = std::min(chunk.steps, last - s);
       if (f_.below != nullptr && !f_.below->wait_for(s + steps)) return;

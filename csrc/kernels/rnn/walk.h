@@ -125,21 +125,11 @@ void clear_rest(const Layer& layer, index n, index from, index row, void* to) {
 // How far a layer of a stack is, for the one above it.
 class Progress {
  public:
-  std::atomic<bool>* failed = nullptr;  // of the whole stack
-
   void reach(index steps) { steps_.store(steps, std::memory_order_release); }
-  // Left before the last step, which an error does, none of the stack will do more.
-  struct End {
-    Progress* progress;
-    index last;
-    ~End() {
-      if (progress != nullptr && progress->steps_.load(std::memory_order_relaxed) < last) progress->failed->store(true);
-    }
-  };
   // Until so many steps are done; false: they never will be.
   bool wait_for(index steps) const {
     for (int i = 1; steps_.load(std::memory_order_acquire) < steps; ++i) {
-      if (failed->load(std::memory_order_relaxed)) return false;
+      if (parallel_failed()) return false;
       cpu_relax();
       if (i % kPatience == 0) {
         poll_interrupt();
@@ -199,9 +189,7 @@ template <template <class> class Way, class Memory>
 void walk_stack(const GemmKernels& gemm, const RecurrentKernels& kernels, std::vector<Run<Memory>> runs) {
   const bool at_once = runs.size() > 1 && in_waves(runs.back().layer);
   std::vector<Progress> done(runs.size());
-  std::atomic<bool> failed{false};
   for (std::size_t i = 0; at_once && i < runs.size(); ++i) {
-    done[i].failed = &failed;
     runs[i].memory.done = &done[i];
     if (i > 0) runs[i].memory.below = &done[i - 1];
   }
