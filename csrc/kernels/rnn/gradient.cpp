@@ -18,7 +18,9 @@ namespace {
 
 // Memory of a call.
 struct Backward {
-  const void *gy, *gh_last, *gc_last, *y, *gates, *before, *extra;
+  const void* gy;
+  index gy_step, gy_sequence;  // strides
+  const void *gh_last, *gc_last, *y, *gates, *before, *extra;
   void *gx, *gsums, *gh, *gc, *gprojected;  // gsums null: it is gx
 };
 
@@ -105,10 +107,15 @@ class BackwardWalk {
 
   // The gradient of a projected h, all of it, which is also left for the weight's.
   void project(const Chunk& chunk, index s, index i) const {
-    const index n = sequence(chunk.first + i), at = layer_.place(n, layer_.step(order_.length[n], s), layer_.outputs);
+    const index n = sequence(chunk.first + i), t = layer_.step(order_.length[n], s);
     T* gh = chunk.gh + i * chunk.row;
-    for (index u = 0; u < layer_.outputs && b_.gy != nullptr; ++u) gh[u] += static_cast<const T*>(b_.gy)[at + u];
-    std::copy_n(gh, layer_.outputs, static_cast<T*>(b_.gprojected) + at);
+    const T* gy = gy_of(n, t);
+    for (index u = 0; u < layer_.outputs && gy != nullptr; ++u) gh[u] += gy[u];
+    std::copy_n(gh, layer_.outputs, static_cast<T*>(b_.gprojected) + layer_.place(n, t, layer_.outputs));
+  }
+
+  const T* gy_of(index n, index t) const {
+    return b_.gy != nullptr ? static_cast<const T*>(b_.gy) + n * b_.gy_sequence + t * b_.gy_step : nullptr;
   }
 
   StepGradientArgs<T> arguments(const Chunk& chunk, index s, index i) const {
@@ -118,7 +125,7 @@ class BackwardWalk {
     const bool projects = layer_.projects();
     StepGradientArgs<T> args{};
     args.units = args.gate_step = layer_.units;
-    args.gy = projects ? nullptr : of(b_.gy, one);
+    args.gy = projects ? nullptr : gy_of(n, t);
     args.y = of(b_.y, one);
     args.gates = of(b_.gates, all);
     args.before = of(b_.before, one);
@@ -195,7 +202,7 @@ Ready ready(const char* op, const RecurrentGradientCall& call) {
   const auto make = [&](bool wanted, const Dims& of) { return result(wanted, of, dtype, weight.device); };
   Ready r{{make(true, wide), make(options.cell == Cell::gru, wide), make(true, last),
            make(options.cell == Cell::lstm, {n, units}), make(weights.hr != nullptr, shape)},
-          prepared(gy, dtype),
+          gy != nullptr && gy->dtype == dtype && gy->strides[2] == 1 ? *gy : prepared(gy, dtype),
           prepared(gh, dtype),
           prepared(gc, dtype),
           dense(weight),
@@ -209,8 +216,8 @@ Ready ready(const char* op, const RecurrentGradientCall& call) {
   const Layer layer =
       layer_of(weight.device, options, dtype, shape, matrix_of(r.w), matrix_of(r.w_hr), units, r.peep, lengths);
   r.run = {layer,
-           {r.gy.data, r.gh.data, r.gc.data, r.y.data, r.gates.data, r.before.data, r.extra.data, r.out.x.data,
-            r.out.sums.data, r.out.h.data, r.out.c.data, r.out.projected.data}};
+           {r.gy.data, r.gy.strides[0], r.gy.strides[1], r.gh.data, r.gc.data, r.y.data, r.gates.data, r.before.data,
+            r.extra.data, r.out.x.data, r.out.sums.data, r.out.h.data, r.out.c.data, r.out.projected.data}};
   r.work = {layer.flops(), static_cast<double>(r.gates.nbytes() + r.w.nbytes() + r.out.x.nbytes())};
   return r;
 }
