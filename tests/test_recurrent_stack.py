@@ -127,7 +127,7 @@ def test_a_stack_can_be_interrupted(threads: Callable[[int], None], count: int) 
     assert np.isfinite(y.detach().numpy()).all()
 
 
-def test_errors_of_a_stack_name_the_layer() -> None:
+def test_errors_of_a_stack_name_the_argument() -> None:
     w = [np.ones((12, 3), np.float32), np.ones((12, 4), np.float32)], [np.ones((12, 4), np.float32)] * 2
     x, none = np.ones((2, 5, 3), np.float32), [None, None]
     rest = [*[none] * 9, None, False, False]

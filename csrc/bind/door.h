@@ -159,8 +159,6 @@ PyObject* give(const Call& call, Array&& array);
 inline PyObject* give(const Call&, double value) { return PyFloat_FromDouble(value); }
 inline PyObject* give(const Call&, index value) { return PyLong_FromLongLong(value); }
 inline PyObject* give(const Call&, bool value) { return PyBool_FromLong(value); }
-template <class T>
-PyObject* give(const Call& call, std::vector<T>&& values);
 template <class... T>
 PyObject* give(const Call& call, std::tuple<T...>&& values) {
   py::tuple out(sizeof...(T));

@@ -37,8 +37,7 @@ struct alignas(64) Share {
 constexpr int kMostShares = 16;
 
 struct Job;
-thread_local bool t_inside = false;
-thread_local const Job* t_job = nullptr;  // whose chunk this thread is in
+thread_local const Job* t_job = nullptr;  // whose chunks this thread claims
 
 struct Job {
   detail::RangeFn fn;
@@ -63,15 +62,15 @@ struct Job {
     if (!error) error = std::move(e);
     stop.store(true, std::memory_order_relaxed);
   }
-  // Claims chunks until none is left, of its own share first. Only the caller, thread 0, polls for Ctrl-C.
-  void work(int thread, bool polls) {
+  // Claims chunks until none is left, of its own share first; the caller is thread 0.
+  void work(int thread) {
     const Job* const around = std::exchange(t_job, this);
-    claim(thread, polls);
+    claim(thread);
     t_job = around;
   }
 
  private:
-  void claim(int thread, bool polls) {
+  void claim(int thread) {
     try {
       for (int i = 0; i < share_count; ++i) {
         Share& share = shares[(thread + i) % share_count];
@@ -80,7 +79,7 @@ struct Job {
           if (stop.load(std::memory_order_relaxed)) return;
           if (chunk >= share.end) break;
           fn(context, chunk * grain, std::min(n, (chunk + 1) * grain));
-          if (polls) poll_interrupt();
+          poll_interrupt();
         }
       }
     } catch (...) {
@@ -104,7 +103,7 @@ class ThreadPool {
       lock_.unlock();
       wake_.notify_all();
     }
-    job.work(0, true);
+    job.work(0);
     job_.store(nullptr);
     // A worker that is counted only now finds no job; those before it are waited for.
     while (inside_.load() > 0) cpu_relax();
@@ -125,13 +124,12 @@ class ThreadPool {
   }
 
   void loop(int id) {
-    t_inside = true;
     std::uint64_t seen = 0;
     for (;;) {
       wait_for_job(seen);
       seen = generation_.load();
       inside_.fetch_add(1);
-      if (Job* job = job_.load(); job != nullptr && id < job->workers) job->work(id + 1, false);
+      if (Job* job = job_.load(); job != nullptr && id < job->workers) job->work(id + 1);
       inside_.fetch_sub(1);
     }
   }
@@ -224,14 +222,12 @@ void detail::run_parallel(index n, index grain, RangeFn fn, const void* context)
   grain = std::max<index>(grain, 1);
   const index chunks = (n + grain - 1) / grain;
   const int workers = static_cast<int>(std::min<index>(num_threads(), chunks)) - 1;
-  const bool alone = workers <= 0 || t_inside || !pool().try_own();
+  const bool alone = workers <= 0 || t_job != nullptr || !pool().try_own();
   Job job(fn, context, n, grain, chunks, alone ? 0 : workers);
   if (alone) {
-    job.work(0, !t_inside);
+    job.work(0);
   } else {
-    t_inside = true;
     pool().run(job);
-    t_inside = false;
     pool().disown();
   }
   if (job.error) std::rethrow_exception(job.error);

@@ -80,6 +80,11 @@ inline void check_state(const char* op, const char* name, const Array* state, co
 // Dense and of the dtype that is computed in.
 inline Array prepared(const Array* a, DType dtype) { return a != nullptr ? dense(*a, dtype) : Array(); }
 
+// The same, but steps and sequences may lie as they like.
+inline Array in_rows(const Array* a, DType dtype) {
+  return a != nullptr && a->dtype == dtype && a->strides[2] == 1 ? *a : prepared(a, dtype);
+}
+
 inline Array result(bool wanted, const Dims& shape, DType dtype, Device device) {
   return wanted ? Array::empty(shape, dtype, device) : Array();
 }

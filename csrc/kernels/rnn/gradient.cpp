@@ -202,7 +202,7 @@ Ready ready(const char* op, const RecurrentGradientCall& call) {
   const auto make = [&](bool wanted, const Dims& of) { return result(wanted, of, dtype, weight.device); };
   Ready r{{make(true, wide), make(options.cell == Cell::gru, wide), make(true, last),
            make(options.cell == Cell::lstm, {n, units}), make(weights.hr != nullptr, shape)},
-          gy != nullptr && gy->dtype == dtype && gy->strides[2] == 1 ? *gy : prepared(gy, dtype),
+          in_rows(gy, dtype),
           prepared(gh, dtype),
           prepared(gc, dtype),
           dense(weight),

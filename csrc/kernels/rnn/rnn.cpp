@@ -46,7 +46,7 @@ Ready ready(const char* op, const RecurrentCall& call) {
   Ready r{{make(true, all), make(true, last), make(options.cell == Cell::lstm, {n, units}),
            make(options.saves && gated, {steps, n, gates * units}), make(options.saves, all),
            make(options.saves && gated, {steps, n, units})},
-          x.dtype == dtype && x.strides[2] == 1 ? x : dense(x, dtype),
+          in_rows(&x, dtype),
           dense(*w.ih),
           dense(*w.hh),
           prepared(w.bias_ih, dtype),

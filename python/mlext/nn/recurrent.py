@@ -84,19 +84,20 @@ class _Recurrent(Module):
 
     def _run_stack(self, x: Any, states: list[Any], lengths: Any) -> tuple[Any, list[Any]]:
         given = [self._weights(suffix) for i in range(self.num_layers) for suffix in self._suffixes(i)]
-        options = {name: getattr(self, name) for name in self._options}
-        return stack(self._kind, x, states, given, lengths, self._backwards, **options)
+        return stack(self._kind, x, states, given, lengths, self._backwards, **self._of_cell())
 
     def _run(self, x: Any, states: list[Any], given: list[Any], lengths: Any) -> tuple[Any, list[Any]]:
         """Y and the last states of a layer of the stack."""
-        options = {"lengths": lengths, "checkpoint": self.checkpoint}
-        options |= {name: getattr(self, name) for name in self._options}
+        options = {"lengths": lengths, "checkpoint": self.checkpoint, **self._of_cell()}
         if len(given) == 2:
             return both(self._kind, x, states, given, **options)
         (first, scales), reverse = given[0], self._backwards
         names = {"weight_hr": first[4], "peepholes": first[5]} if self._kind == "lstm" else {}
         y, last = getattr(F, self._kind)(x, states[0], *first[:4], **names, scales=scales, reverse=reverse, **options)
         return y, [last]
+
+    def _of_cell(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._options}
 
     def _weights(self, suffix: str) -> tuple[Any, Any]:
         """Those of a direction of a layer, and their scales, if they are bytes."""
